@@ -1,0 +1,57 @@
+"""What every algorithm returns: loss, gradients, and enough diagnostics that nothing is vacuous unnoticed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from refsnn.models.contract import Parameters
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What happened during a run.
+
+    Attributes
+    ----------
+    steps_executed : int
+        Applications of the model's step, forward, all phases together.
+    bytes_kept : int
+        Bytes of the arrays that were kept for the gradient beyond parameters, inputs and running state.
+    outputs : ndarray
+        What the loss was taken of: the readout (B, classes).
+    spike_rates : dict of str to float
+        Mean firing rate a layer; empty for networks without spikes.  0 or 1 says: this layer is dead.
+    margin : float or None
+        Smallest distance of a charged potential to the threshold, in its units; below about 1e-12
+        (1e-4 in float32) another summation order can flip a spike.
+    residual : float or None
+        Largest change that one more free step would make, for convergent networks.
+    """
+
+    steps_executed: int
+    bytes_kept: int
+    outputs: np.ndarray
+    spike_rates: dict[str, float] = field(default_factory=dict)
+    margin: float | None = None
+    residual: float | None = None
+
+
+@dataclass(frozen=True)
+class GradientResult:
+    """Loss, gradients keyed like the parameters, and diagnostics.
+
+    Attributes
+    ----------
+    loss : float
+        Mean over the batch.
+    gradients : dict of str to ndarray
+        One array a parameter, of the parameter's shape and dtype; the sign is that of dL/d(parameter),
+        also for algorithms whose papers state updates.
+    diagnostics : Diagnostics
+    """
+
+    loss: float
+    gradients: Parameters
+    diagnostics: Diagnostics

@@ -1,0 +1,215 @@
+"""The ledger: every oracle id of the specifications is a claim, measured against its bound and its control.
+
+A claim is a small function that takes a `numpy.random.Generator` and returns a `Measured`: the number
+that the statement is about, and the number that a deliberately wrong twin (the control) gives.  The claim
+holds when the number keeps the bound, and counts only while its control breaks it.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+RELATIONS: dict[str, Callable[[float, Any], bool]] = {
+    "<=": lambda value, bound: value <= bound,
+    ">=": lambda value, bound: value >= bound,
+    "==": lambda value, bound: value == bound,
+    "in": lambda value, bound: bound[0] <= value <= bound[1],
+}
+
+
+class VacuousError(AssertionError):
+    """The check ran on silence: no spikes, a zero gradient, an unconverged phase."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Stop a claim that would say nothing, or whose side condition does not hold."""
+    if not condition:
+        raise VacuousError(message)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a claim's function returns.
+
+    Attributes
+    ----------
+    value : float
+        The measured number, compared with the claim's bound.
+    control : float
+        The same number for the control, which must break the bound.
+    details : dict
+        Further figures for the report: activity, margins, single cases.  Label to number or short text.
+    """
+
+    value: float
+    control: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One id of a specification's section 5.
+
+    Attributes
+    ----------
+    id : str
+        ``<spec file name>/<id>``.
+    statement : str
+        One or two sentences; mathematics between dollar signs.
+    source : str
+        Paper equation, theorem or section of the specification.
+    metric : str
+        What the measured number is.
+    relation, bound
+        ``<=``, ``>=`` or ``==`` with a float, ``in`` with a pair.
+    control : str
+        What the control does differently.
+    measure : callable
+        From a Generator to a `Measured`.
+    """
+
+    id: str
+    statement: str
+    source: str
+    metric: str
+    relation: str
+    bound: float | tuple[float, float]
+    control: str
+    measure: Callable[[np.random.Generator], Measured]
+
+    @property
+    def paper(self) -> str:
+        return self.id.split("/")[0]
+
+
+_CLAIMS: dict[str, Claim] = {}
+
+
+def claim(
+    id: str,
+    statement: str,
+    *,
+    source: str,
+    metric: str,
+    relation: str,
+    bound: float | tuple[float, float],
+    control: str,
+) -> Callable[[Callable[[np.random.Generator], Measured]], Callable[[np.random.Generator], Measured]]:
+    """Register the decorated function as the claim `id`."""
+    if relation not in RELATIONS:
+        raise ValueError(f"relation: expected one of {sorted(RELATIONS)}, got {relation!r}")
+    if id in _CLAIMS:
+        raise ValueError(f"id: {id!r} is registered twice")
+
+    def register(measure: Callable[[np.random.Generator], Measured]) -> Callable:
+        _CLAIMS[id] = Claim(id, statement, source, metric, relation, bound, control, measure)
+        return measure
+
+    return register
+
+
+def all_claims() -> list[Claim]:
+    """Every registered claim, in the order of the files and of the ids in them."""
+    import validation.claims  # noqa: F401  importing the package registers its claims
+
+    return list(_CLAIMS.values())
+
+
+def select(patterns: Iterable[str]) -> list[Claim]:
+    """The claims named by `patterns`: a paper, or ``paper/id``; all of them when there is none.
+
+    Raises
+    ------
+    ValueError
+        If a pattern names nothing.
+    """
+    claims, patterns = all_claims(), list(patterns)
+    if not patterns:
+        return claims
+    for pattern in patterns:
+        if not any(pattern in (entry.id, entry.paper) for entry in claims):
+            papers = sorted({entry.paper for entry in claims})
+            raise ValueError(
+                f"claims: expected a paper ({', '.join(papers)}) or an id such as {claims[0].id}, got {pattern!r}; "
+                "`python -m validation --list` shows them all"
+            )
+    return [entry for entry in claims if entry.id in patterns or entry.paper in patterns]
+
+
+@dataclass(frozen=True)
+class Record:
+    """The outcome of one claim."""
+
+    claim: Claim
+    measured: float | None
+    control_measured: float | None
+    holds: bool
+    control_fails: bool
+    seconds: float
+    seed: int
+    details: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def good(self) -> bool:
+        """The claim holds, and its control failed as it should."""
+        return self.holds and self.control_fails
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record of `--json`."""
+        entry = self.claim
+        return {
+            "id": entry.id,
+            "paper": entry.paper,
+            "statement": entry.statement,
+            "source": entry.source,
+            "metric": entry.metric,
+            "measured": self.measured,
+            "relation": entry.relation,
+            "bound": entry.bound,
+            "holds": self.holds,
+            "control": entry.control,
+            "control_measured": self.control_measured,
+            "control_fails": self.control_fails,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "details": self.details,
+            "error": self.error,
+        }
+
+
+def check(entry: Claim, seed: int) -> Record:
+    """Measure one claim on inputs drawn from `seed`; an exception is a claim that does not hold."""
+    start = time.perf_counter()
+    compare = RELATIONS[entry.relation]
+    try:
+        result = entry.measure(np.random.default_rng(seed))
+        value, control = float(result.value), float(result.control)
+        # NaN compares false with everything, so a NaN control would "fail" for the wrong reason
+        return Record(
+            claim=entry,
+            measured=value,
+            control_measured=control,
+            holds=bool(compare(value, entry.bound)),
+            control_fails=bool(np.isfinite(control) and not compare(control, entry.bound)),
+            seconds=time.perf_counter() - start,
+            seed=seed,
+            details=dict(result.details),
+        )
+    except Exception as error:
+        return Record(
+            claim=entry,
+            measured=None,
+            control_measured=None,
+            holds=False,
+            control_fails=False,
+            seconds=time.perf_counter() - start,
+            seed=seed,
+            error="".join(traceback.format_exception_only(error)).strip(),
+        )
