@@ -1,0 +1,53 @@
+"""Floor 2: the loops over time and neurons, in three backends; no mathematics of their own.
+
+`plain` is the specification as executed: NumPy on whole arrays.  `cpu` is compiled by Numba, `cuda` by
+numba.cuda.  They are twins by name and signature: the same functions in `refsnn.kernels.plain.spiking`,
+`refsnn.kernels.cpu.spiking` and `refsnn.kernels.cuda.spiking` call the same equations, give the same spikes
+exactly and the same float64 gradients to 1e-12.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from refsnn import checks
+
+BACKENDS = ("plain", "cpu", "cuda")
+
+
+class BackendUnavailableError(RuntimeError):
+    """The backend was asked for by its right name, but this machine cannot run it."""
+
+
+def spiking_kernels(backend: str) -> ModuleType:
+    """The module with the spiking-neuron kernels of one backend.
+
+    Parameters
+    ----------
+    backend : {"plain", "cpu", "cuda"}
+        Which twin.
+
+    Returns
+    -------
+    module
+        With `forward`, `backward`, `rate_forward` and `galerkin_forward`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    BackendUnavailableError
+        For "cuda" on a machine without a CUDA device.
+
+    Examples
+    --------
+    >>> spiking_kernels("plain").__name__
+    'refsnn.kernels.plain.spiking'
+    """
+    checks.choice("backend", backend, BACKENDS)
+    if backend == "cuda":
+        from refsnn.kernels.cuda import device
+
+        device.require()
+    return importlib.import_module(f"refsnn.kernels.{backend}.spiking")

@@ -46,6 +46,10 @@ class Model(Protocol):
         """State before the first step, in the dtype of the parameters."""
         ...
 
+    def check(self, parameters: Any, inputs: Any, targets: Any) -> tuple[Parameters, Any, np.ndarray]:
+        """Refuse bad arguments at the door; return them as arrays, inputs as a sequence of T steps."""
+        ...
+
     def step(self, parameters: Parameters, state: State, inputs: Any) -> State:
         """F: one time step."""
         ...
@@ -65,6 +69,10 @@ class Model(Protocol):
         parameter_tangent: Parameters,
     ) -> State:
         """Push a tangent of the state and of the parameters through the step."""
+        ...
+
+    def outputs(self, state: State, steps: int) -> np.ndarray:
+        """What the loss is taken of, (B, classes)."""
         ...
 
     def loss(self, state: State, targets: np.ndarray, steps: int) -> float:

@@ -1,0 +1,112 @@
+"""Products and sums over whole sequences (T, B, N), shared by the algorithms on spiking stacks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refsnn.equations.spiking import SpikingNeuron
+from refsnn.models.contract import StaticInput
+
+
+def as_sequence(inputs: np.ndarray | StaticInput) -> np.ndarray:
+    """The input as a contiguous array (T, B, N).
+
+    Parameters
+    ----------
+    inputs : ndarray, (T, B, N), or StaticInput
+        Network input.
+
+    Returns
+    -------
+    ndarray, (T, B, N)
+        A copy only where needed.
+
+    Examples
+    --------
+    >>> as_sequence(StaticInput(np.ones((2, 3)), steps=4)).shape
+    (4, 2, 3)
+    """
+    if isinstance(inputs, StaticInput):
+        return np.repeat(inputs.value[None], inputs.steps, axis=0)
+    return np.ascontiguousarray(inputs)
+
+
+def linear(sequence: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+    """W s + b for every step and sample in one matrix product.
+
+    Parameters
+    ----------
+    sequence : ndarray, (T, B, N)
+        Row vectors s.
+    weight : ndarray, (M, N)
+        W.
+    bias : ndarray, (M,), optional
+        b.
+
+    Returns
+    -------
+    ndarray, (T, B, M)
+        Contiguous.
+
+    Examples
+    --------
+    >>> linear(np.ones((1, 1, 2)), np.array([[1.0, 2.0]]), np.array([0.5]))
+    array([[[3.5]]])
+    """
+    product = sequence.reshape(-1, sequence.shape[-1]) @ weight.T
+    if bias is not None:
+        product += bias
+    return product.reshape(*sequence.shape[:-1], -1)
+
+
+def summed_outer(adjoint: np.ndarray, sequence: np.ndarray) -> np.ndarray:
+    """sum over t and b of adjoint_tb sequence_tb^T: a weight gradient.
+
+    Parameters
+    ----------
+    adjoint : ndarray, (T, B, M)
+        dL/dI.
+    sequence : ndarray, (T, B, N)
+        What the weight was multiplied with.
+
+    Returns
+    -------
+    ndarray, (M, N)
+        dL/dW.
+
+    Examples
+    --------
+    >>> summed_outer(np.ones((2, 1, 1)), np.ones((2, 1, 3)))
+    array([[2., 2., 2.]])
+    """
+    return adjoint.reshape(-1, adjoint.shape[-1]).T @ sequence.reshape(-1, sequence.shape[-1])
+
+
+def spike_statistics(
+    neuron: SpikingNeuron, charged: dict[str, np.ndarray]
+) -> tuple[dict[str, float], float | None]:
+    """Firing rates a layer and the smallest distance to the threshold.
+
+    Parameters
+    ----------
+    neuron : SpikingNeuron
+        Hyper-parameters.
+    charged : dict of str to ndarray
+        h of each layer.
+
+    Returns
+    -------
+    rates : dict of str to float
+        Mean over time, batch and neurons.
+    margin : float or None
+        min |h - threshold| over all layers; None without a spiking layer.
+
+    Examples
+    --------
+    >>> spike_statistics(SpikingNeuron(), {"layer.1": np.array([[[0.5, 1.25]]])})
+    ({'layer.1': 0.5}, 0.25)
+    """
+    threshold, one = neuron.constants(np.float64)[1], np.float64(1)
+    rates = {name: float(neuron.equations.fire(h, threshold, one).mean()) for name, h in charged.items()}
+    margins = [float(np.abs(h - neuron.threshold).min()) for h in charged.values()]
+    return rates, min(margins, default=None)

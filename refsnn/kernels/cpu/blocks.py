@@ -1,0 +1,45 @@
+"""Blocks of neurons on threads: the only parallelism of the CPU kernels, and it cannot change a bit."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+
+# Smaller work is done before a thread has started.
+_ELEMENTS_WORTH_A_THREAD = 1 << 18
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="refsnn")
+
+
+def over_columns(kernel: Callable, shape: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+    """Run `kernel(*arguments, first, last)` over all columns, on threads where it pays.
+
+    Parameters
+    ----------
+    kernel : callable
+        A compiled loop that works on the columns [first, last) and releases the GIL.
+    shape : tuple of int
+        (T, M) of the arrays.
+    arguments : tuple
+        What every block gets.
+    """
+    steps, columns = shape
+    threads = min(numba.get_num_threads(), columns, steps * columns // _ELEMENTS_WORTH_A_THREAD)
+    if threads <= 1:
+        kernel(*arguments, 0, columns)
+        return
+    edges = [columns * block // threads for block in range(threads + 1)]
+    running = [
+        _pool(threads).submit(kernel, *arguments, first, last)
+        for first, last in itertools.pairwise(edges)
+    ]
+    for block in running:
+        block.result()

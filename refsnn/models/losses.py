@@ -1,0 +1,154 @@
+"""Losses of a readout (..., B, C): a mean over the batch, and its gradient.
+
+They take complex readouts, and any axes in front of the batch, because the complex-step oracles do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refsnn import checks
+
+
+def cross_entropy(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Softmax cross-entropy: mean over b of log sum_c exp(o_bc) - o_b,label.
+
+    Parameters
+    ----------
+    outputs : ndarray, (..., B, C)
+        Logits.
+    labels : ndarray of int, (B,)
+        Classes.
+
+    Returns
+    -------
+    ndarray, (...)
+        The loss.
+
+    Examples
+    --------
+    >>> float(cross_entropy(np.zeros((1, 2)), np.array([0]))) == float(np.log(2))
+    True
+    """
+    highest = outputs.real.max(axis=-1, keepdims=True)  # a constant shift: exact, and never overflows
+    shifted = outputs - highest
+    logarithm = np.log(np.exp(shifted).sum(axis=-1))
+    picked = np.take_along_axis(shifted, _index(outputs, labels), axis=-1)[..., 0]
+    return (logarithm - picked).mean(axis=-1)
+
+
+def cross_entropy_gradient(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(softmax(o) - onehot) / B.
+
+    Parameters
+    ----------
+    outputs : ndarray, (B, C)
+        Logits.
+    labels : ndarray of int, (B,)
+        Classes.
+
+    Returns
+    -------
+    ndarray, (B, C)
+        In the dtype of `outputs`.
+
+    Examples
+    --------
+    >>> cross_entropy_gradient(np.zeros((1, 2)), np.array([0]))
+    array([[-0.5,  0.5]])
+    """
+    weights = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+    gradient = weights / weights.sum(axis=-1, keepdims=True)
+    gradient[np.arange(labels.size), labels] -= 1
+    gradient /= labels.size
+    return gradient
+
+
+def mean_squared_error(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Mean over b of 1/2 sum_c (o_bc - y_bc)^2.
+
+    Parameters
+    ----------
+    outputs : ndarray, (..., B, C)
+        Readout.
+    targets : ndarray, (B, C)
+        What it should be.
+
+    Returns
+    -------
+    ndarray, (...)
+        The loss.
+
+    Examples
+    --------
+    >>> float(mean_squared_error(np.ones((1, 2)), np.zeros((1, 2))))
+    1.0
+    """
+    difference = outputs - targets
+    return (difference * difference).sum(axis=-1).mean(axis=-1) / 2
+
+
+def mean_squared_error_gradient(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """(o - y) / B.
+
+    Parameters
+    ----------
+    outputs, targets : ndarray, (B, C)
+        Readout and what it should be.
+
+    Returns
+    -------
+    ndarray, (B, C)
+        In the dtype of `outputs`.
+
+    Examples
+    --------
+    >>> mean_squared_error_gradient(np.ones((2, 1)), np.zeros((2, 1)))
+    array([[0.5],
+           [0.5]])
+    """
+    return (outputs - targets) / len(targets)
+
+
+def check_targets(loss: str, targets: object, batch: int, classes: int, dtype: np.dtype) -> np.ndarray:
+    """Labels for the cross-entropy, real targets for the squared error, as the loss needs them.
+
+    Parameters
+    ----------
+    loss : {"cross_entropy", "mean_squared_error"}
+        Which loss will see them.
+    targets : array_like
+        (B,) integers or (B, C) floats.
+    batch, classes : int
+        B and C.
+    dtype : dtype
+        Of the parameters.
+
+    Returns
+    -------
+    ndarray
+        The checked targets.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not of that kind, shape or range.
+
+    Examples
+    --------
+    >>> check_targets("cross_entropy", [1], 1, 2, np.dtype(float))
+    array([1])
+    """
+    if loss == "cross_entropy":
+        return checks.labels("targets", targets, batch, classes)
+    return checks.float_array("targets", targets, (batch, classes), dtype)
+
+
+def _index(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(labels[:, None], (*outputs.shape[:-1], 1))
+
+
+LOSSES = {
+    "cross_entropy": (cross_entropy, cross_entropy_gradient),
+    "mean_squared_error": (mean_squared_error, mean_squared_error_gradient),
+}
