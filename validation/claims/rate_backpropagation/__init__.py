@@ -1,0 +1,5 @@
+"""Claims of rate-based backpropagation (Yu et al. 2024) on dense spiking stacks."""
+
+from validation.claims.rate_backpropagation import controls, equalities, relations
+
+__all__ = ["controls", "equalities", "relations"]
