@@ -51,17 +51,17 @@ def zero_mean_input(rng: np.random.Generator) -> Measured:
 
 @dataclass(frozen=True)
 class Training:
-    """The end of one training on the order task."""
+    """One training on the order task."""
 
-    loss: float
+    loss: float  # at the end
+    lowest_loss: float
     accuracy: float
     drift: float  # how far the difference of the two input columns moved
 
 
-def train_order(rng_seed: int, method: str, updates: int = 300) -> Training:
+def train_order(seed: int, method: str, updates: int = 300) -> Training:
     """Which came first, A = (1, 0) or B = (0, 1)?  Both columns of W^1 start equal."""
-    rng = np.random.default_rng(rng_seed)
-    steps = 10
+    rng = np.random.default_rng(seed)
     model = DenseSpikingStack((2, 16, 2), SpikingNeuron(leak=0.8))
     parameters = {
         "layer.1.weight": np.repeat(rng.standard_normal((16, 1)), 2, axis=1),
@@ -72,43 +72,58 @@ def train_order(rng_seed: int, method: str, updates: int = 300) -> Training:
     first, second = np.repeat([[1.0, 0.0]], 5, axis=0), np.repeat([[0.0, 1.0]], 5, axis=0)
     inputs = np.stack([np.concatenate([first, second]), np.concatenate([second, first])], axis=1)
     labels = np.array([0, 1])
-    assert inputs.shape == (steps, 2, 2)
-    difference = parameters["layer.1.weight"] @ [1.0, -1.0]
+    losses, start = [], parameters["layer.1.weight"] @ [1.0, -1.0]
     for _ in range(updates):
         if method == "rate":
-            gradients = rate_backpropagation(model, parameters, inputs, labels, scale="bptt").gradients
+            result = rate_backpropagation(model, parameters, inputs, labels, scale="bptt")
         elif method == "bptt":
-            gradients = bptt(model, parameters, inputs, labels).gradients
+            result = bptt(model, parameters, inputs, labels)
         else:
-            gradients = temporal_galerkin(model, parameters, inputs, labels, n_modes=2).gradients
-        parameters = {name: value - 0.5 * gradients[name] for name, value in parameters.items()}
+            result = temporal_galerkin(model, parameters, inputs, labels, n_modes=2)
+        losses.append(result.loss)
+        parameters = {name: value - 0.5 * result.gradients[name] for name, value in parameters.items()}
     final = bptt(model, parameters, inputs, labels)
     predicted = final.diagnostics.outputs.argmax(axis=1)
-    drift = np.abs(parameters["layer.1.weight"] @ [1.0, -1.0] - difference).max()
-    return Training(final.loss, float((predicted == labels).mean()), float(drift))
+    return Training(
+        loss=final.loss,
+        lowest_loss=min([*losses, final.loss]),
+        accuracy=float((predicted == labels).mean()),
+        drift=float(np.abs(parameters["layer.1.weight"] @ [1.0, -1.0] - start).max()),
+    )
 
 
 @claim(
     "rate_backpropagation/N2",
     r"Rate-based backpropagation cannot learn which of two inputs came first: the difference of their weights never "
-    r"moves, and the loss ends at $\ln 2$, while BPTT and two temporal modes ($K=2$) solve it.",
+    r"moves, the loss is never below $\ln 2$ and ends there, while BPTT and two temporal modes ($K=2$) solve the task.",
     source="Yu 2024, Eq. 3: each row of $\\nabla W^1$ lies in the span of the samples' mean inputs",
-    metric=r"|loss - ln 2| after 300 updates",
+    metric=r"|loss - ln 2| after 300 updates, median of five starts",
     relation="<=",
     bound=1e-3,
-    control="BPTT from the same start",
+    control="BPTT from the same starts",
 )
 def order_task(rng: np.random.Generator) -> Measured:
-    seed = int(rng.integers(2**31))
-    averaged, through_time, two_modes = (train_order(seed, method) for method in ("rate", "bptt", "modes"))
-    require(averaged.drift <= 1e-14, f"the weights' difference moved by {averaged.drift:.1e}")
-    require(averaged.accuracy == 0.5, f"accuracy is {averaged.accuracy}, not 0.5")
-    for name, run in (("BPTT", through_time), ("K = 2", two_modes)):
-        require(run.accuracy == 1.0 and run.loss < 0.05, f"{name} ended at {run}")
+    seeds = [int(seed) for seed in rng.integers(2**31, size=5)]
+    averaged, through_time, two_modes = (
+        [train_order(seed, method) for seed in seeds] for method in ("rate", "bptt", "modes")
+    )
+    for run in averaged:
+        require(run.drift <= 1e-14, f"the weights' difference moved by {run.drift:.1e}")
+        require(run.lowest_loss >= np.log(2) - 1e-12, f"the loss fell to {run.lowest_loss}, below ln 2")
+        require(run.accuracy == 0.5, f"accuracy is {run.accuracy}, not 0.5")
+    for name, runs in (("BPTT", through_time), ("K = 2", two_modes)):
+        solved = sum(run.accuracy == 1.0 and run.loss < 0.05 for run in runs)
+        require(solved >= 4, f"{name} solved {solved} of 5")
+    distances = [abs(run.loss - np.log(2)) for run in averaged]
     return Measured(
-        abs(averaged.loss - np.log(2)),
-        abs(through_time.loss - np.log(2)),
-        {"loss of BPTT": through_time.loss, "loss with K = 2": two_modes.loss, "drift": averaged.drift},
+        float(np.median(distances)),
+        float(np.median([abs(run.loss - np.log(2)) for run in through_time])),
+        {
+            "largest distance of the five": max(distances),
+            "loss of BPTT, median": float(np.median([run.loss for run in through_time])),
+            "loss with K = 2, median": float(np.median([run.loss for run in two_modes])),
+            "largest drift": max(run.drift for run in averaged),
+        },
     )
 
 
@@ -136,19 +151,19 @@ def memory_breaks_equality(rng: np.random.Generator) -> Measured:
     r"Without leak memory but with a real surrogate and input that changes in time, the equality X5 breaks for every "
     r"hidden parameter but the last hidden bias.",
     source="specification, section 5.5",
-    metric="smallest relative error over hidden parameters except the last hidden bias",
+    metric="smallest relative error over hidden parameters except the last hidden bias, two layers of 48, gain 3",
     relation="in",
     bound=(0.1, 0.8),
     control="the constant surrogate on the same network",
 )
 def surrogate_breaks_equality(rng: np.random.Generator) -> Measured:
-    case = live_case(rng, (48, 48, 48), SpikingNeuron(leak=0.0), static=False)
+    case = live_case(rng, (48, 48), SpikingNeuron(leak=0.0), steps=4, static=False, batch=4, gain=(3.0, 3.0))
     constant = case.with_neuron(surrogate=Surrogate("constant", height=0.5))
 
     def smallest(each: Case) -> float:
         errors = relative_errors(rate(each), bptt(*each.arguments).gradients)
-        require(errors["layer.3.bias"] <= 1e-12, f"X3 fails: {errors['layer.3.bias']:.1e}")
-        return min(v for name, v in errors.items() if name.startswith("layer") and name != "layer.3.bias")
+        require(errors["layer.2.bias"] <= 1e-12, f"X3 fails: {errors['layer.2.bias']:.1e}")
+        return min(v for name, v in errors.items() if name.startswith("layer") and name != "layer.2.bias")
 
     return Measured(smallest(case), smallest(constant))
 
