@@ -20,10 +20,10 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.algorithms.result import Diagnostics, GradientResult
-from refsnn.algorithms.sequences import as_sequence, linear, spike_statistics, summed_outer
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Model, Parameters, zeros_like
 from refsnn.models.losses import LOSSES
+from refsnn.models.sequences import as_sequence, linear, spike_statistics, summed_outer
 from refsnn.models.spiking_stack import DenseSpikingStack
 
 

@@ -18,8 +18,10 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.equations.spiking import SpikingNeuron, charged_adjoint
+from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters, State, StaticInput
 from refsnn.models.losses import LOSSES, check_targets
+from refsnn.models.sequences import as_sequence, linear
 
 Inputs = np.ndarray | StaticInput
 
@@ -179,17 +181,69 @@ class DenseSpikingStack:
         ...
         ValueError: inputs: expected shape (T, B, 2), got (4, 1, 5); nothing is broadcast silently
         """
+        parameters, inputs = self.check_inputs(parameters, inputs)
+        dtype = parameters["readout.bias"].dtype
+        targets = check_targets(self.loss_function, targets, len(inputs[0]), self.widths[-1], dtype)
+        return parameters, inputs, targets
+
+    def check_inputs(self, parameters: Any, inputs: Any) -> tuple[Parameters, Inputs]:
+        """The part of `check` that needs no targets.
+
+        Parameters
+        ----------
+        parameters, inputs
+            As in `check`.
+
+        Returns
+        -------
+        tuple
+            The two, as arrays.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming the argument, what was expected and what came.
+        """
         parameters = checks.parameters("parameters", parameters, self.parameter_shapes())
         dtype = parameters["readout.bias"].dtype
         if isinstance(inputs, StaticInput):
             value = checks.float_array("inputs.value", inputs.value, ("B", self.widths[0]), dtype)
-            inputs = StaticInput(value, checks.count("inputs.steps", inputs.steps))
-            batch = value.shape[0]
-        else:
-            inputs = checks.float_array("inputs", inputs, ("T", "B", self.widths[0]), dtype)
-            batch = inputs.shape[1]
-        targets = check_targets(self.loss_function, targets, batch, self.widths[-1], dtype)
-        return parameters, inputs, targets
+            return parameters, StaticInput(value, checks.count("inputs.steps", inputs.steps))
+        return parameters, checks.float_array("inputs", inputs, ("T", "B", self.widths[0]), dtype)
+
+    def run(self, parameters: Parameters, inputs: Inputs, backend: str = "cpu") -> np.ndarray:
+        """The readout averaged over time, without anything kept for a gradient.
+
+        Parameters
+        ----------
+        parameters : dict of str to ndarray
+            As `parameter_shapes` says.
+        inputs : ndarray, (T, B, n_0), or StaticInput
+            Network input.
+        backend : {"plain", "cpu", "cuda"}
+            Which kernels run the neurons.
+
+        Returns
+        -------
+        ndarray, (B, n_L)
+            mean_t o_t.
+
+        Examples
+        --------
+        >>> stack = DenseSpikingStack((2, 8, 3))
+        >>> stack.run(stack.initialise(np.random.default_rng(0)), StaticInput(np.ones((5, 2)), 4)).shape
+        (5, 3)
+        """
+        parameters, inputs = self.check_inputs(parameters, inputs)
+        kernels = spiking_kernels(backend)
+        spikes = as_sequence(inputs)
+        for index in self.hidden:
+            current = linear(spikes, parameters[f"layer.{index}.weight"], parameters[f"layer.{index}.bias"])
+            flat = current.reshape(current.shape[0], -1)
+            potential = np.full(flat.shape[1], self.neuron.reset_value, flat.dtype)
+            spikes = np.empty_like(current)
+            kernels.forward(self.neuron, flat, potential, flat, spikes.reshape(flat.shape))
+        return spikes.mean(axis=0) @ parameters["readout.weight"].T + parameters["readout.bias"]
 
     # -- one time step and its derivatives ------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Products and sums over whole sequences (T, B, N), shared by the algorithms on spiking stacks."""
+"""Products and sums over whole sequences (T, B, N), shared by spiking stacks and the algorithms on them."""
 
 from __future__ import annotations
 

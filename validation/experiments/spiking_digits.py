@@ -1,0 +1,122 @@
+"""Rate-based backpropagation beside BPTT on scikit-learn's digits, with the neuron of Yu et al. 2024."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from refsnn.algorithms.bptt import bptt
+from refsnn.algorithms.rate_backpropagation import rate_backpropagation
+from refsnn.algorithms.result import GradientResult
+from refsnn.datasets.digits import load_digits
+from refsnn.models.contract import Parameters, StaticInput
+from refsnn.models.spiking_stack import DenseSpikingStack, Inputs
+from validation.experiments import ExperimentResult, Progress, experiment
+from validation.experiments.training import History, Recipe, learning_curves, summary, train
+from validation.nets import cosine
+
+RECIPE = Recipe(epochs=15, batch=64, learning_rate=0.1, momentum=0.9, cosine=True)
+METHODS = ("rate-based", "BPTT")
+
+
+def encode(images: np.ndarray, steps: int, encoding: str, rng: np.random.Generator) -> Inputs:
+    """The image itself at every step, or fresh Bernoulli spikes of its intensities."""
+    if encoding == "static":
+        return StaticInput(images, steps)
+    return (rng.random((steps, *images.shape)) < images).astype(images.dtype)
+
+
+def train_digits(
+    method: str, encoding: str, steps: int, seed: int, tick: object
+) -> tuple[History, list[float]]:
+    """One training of a 64-64-64-10 stack; also the cosine to BPTT's first weight gradient on the way."""
+    rng = np.random.default_rng(seed)
+    data = load_digits(rng, dtype=np.float32)
+    model = DenseSpikingStack((64, 64, 64, 10))
+    cosines: list[float] = []
+    updates = 0
+
+    def gradient(
+        parameters: Parameters, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    ) -> GradientResult:
+        nonlocal updates
+        inputs = encode(images, steps, encoding, rng)
+        updates += 1
+        if method == "BPTT":
+            return bptt(model, parameters, inputs, labels)
+        result = rate_backpropagation(model, parameters, inputs, labels, scale="bptt")
+        if updates % 20 == 0:
+            truth = bptt(model, parameters, inputs, labels).gradients
+            cosines.append(cosine(result.gradients["layer.1.weight"], truth["layer.1.weight"]))
+        return result
+
+    def predict(parameters: Parameters, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return model.run(parameters, encode(images, steps, encoding, rng))
+
+    history = train(model.initialise(rng, np.float32), gradient, predict, data, RECIPE, rng, tick)
+    return history, cosines
+
+
+def compare(settings: list[tuple[str, int]], seeds: int, progress: Progress) -> ExperimentResult:
+    """Both methods in every setting (encoding, T)."""
+    total, done = len(settings) * seeds * len(METHODS) * RECIPE.epochs, 0
+    rows, curves = [], {}
+    for encoding, steps in settings:
+        found: dict[str, list[History]] = {}
+        cosines: list[float] = []
+        for method in METHODS:
+            for seed in range(seeds):
+
+                def tick(text: str, label: str = f"{method}, {encoding}, T = {steps}") -> None:
+                    nonlocal done
+                    done += 1
+                    progress(done, total, f"{label}: {text}")
+
+                history, seen = train_digits(method, encoding, steps, seed, tick)
+                found.setdefault(method, []).append(history)
+                cosines += seen
+        rates = found["rate-based"][-1].diagnostics["spike_rates"]
+        rows.append(
+            (
+                f"{encoding} input, T = {steps}",
+                *(summary(found[method]) for method in METHODS),
+                f"{np.mean(cosines):.4f}",
+                ", ".join(f"{rate:.2f}" for rate in rates.values()),
+            )
+        )
+        curves |= {f"{method}, {encoding}, T = {steps}": found[method] for method in METHODS}
+    figure = learning_curves(curves, "digits, stack 64-64-64-10")
+    return ExperimentResult(
+        table_header=(
+            "setting",
+            "test error, rate-based",
+            "test error, BPTT",
+            "cosine of the first weight gradient",
+            "firing rates",
+        ),
+        table_rows=rows,
+        figures=[("Learning curves", "Test error after each epoch; mean and range over seeds.", figure)],
+        notes=f"{seeds} seeds; SGD with rate 0.1, momentum 0.9, cosine decay, batch 64, 15 epochs, float32. "
+        "The cosine compares both gradients on the same network and batch, every 20 updates of the "
+        "rate-based training.",
+    )
+
+
+@experiment(
+    "rate_backpropagation/digits",
+    "Digits: rate-based backpropagation beside BPTT",
+    r"A stack 64-64-64-10, $\lambda=0.2$, $T=4$, on 1437 training and 360 test images of 8x8 pixels.",
+)
+def digits(progress: Progress) -> ExperimentResult:
+    return compare([("static", 4), ("Bernoulli", 4)], 3, progress)
+
+
+@experiment(
+    "rate_backpropagation/digits-long",
+    "Digits: three seeds, two lengths",
+    r"The same stack at $T=4$ and $T=8$, three seeds.",
+    long=True,
+)
+def digits_long(progress: Progress) -> ExperimentResult:
+    return compare([(e, steps) for e in ("static", "Bernoulli") for steps in (4, 8)], 3, progress)
