@@ -28,7 +28,7 @@ def encode(images: np.ndarray, steps: int, encoding: str, rng: np.random.Generat
 
 
 def train_digits(
-    method: str, encoding: str, steps: int, seed: int, tick: object
+    method: str, encoding: str, steps: int, seed: int, tick: Callable[[str], None]
 ) -> tuple[History, list[float]]:
     """One training of a 64-64-64-10 stack; also the cosine to BPTT's first weight gradient on the way."""
     rng = np.random.default_rng(seed)
