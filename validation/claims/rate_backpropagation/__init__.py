@@ -1,5 +1,5 @@
 """Claims of rate-based backpropagation (Yu et al. 2024) on dense spiking stacks."""
 
-from validation.claims.rate_backpropagation import controls, equalities, relations
+from validation.claims.rate_backpropagation import controls, equalities, independent, relations
 
-__all__ = ["controls", "equalities", "relations"]
+__all__ = ["controls", "equalities", "independent", "relations"]

@@ -1,0 +1,343 @@
+"""Claims that are equalities up to rounding: O1, O2, O6 to O10, O18."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from refsnn.algorithms.bptt_convergent import bptt_convergent
+from refsnn.algorithms.equilibrium_propagation import equilibrium_propagation
+from refsnn.algorithms.holomorphic_equilibrium_propagation import holomorphic_equilibrium_propagation
+from refsnn.algorithms.processes import Processes, bptt_processes, equilibrium_processes
+from refsnn.algorithms.relaxation import relax
+from refsnn.models.contract import Parameters, State
+from refsnn.models.convergent import EnergyBasedNetwork, PrototypicalNetwork
+from refsnn.models.coupled_layers import CoupledLayers
+from refsnn.oracles.complex_step import complex_step_derivative, complex_step_gradient
+from refsnn.oracles.finite_differences import directional_derivative
+from refsnn.oracles.fixed_point import implicit_gradient
+from validation.claims.equilibrium_propagation.networks import (
+    BALANCE,
+    LIMIT,
+    Settled,
+    energy_based,
+    leaf_error,
+    negated,
+    process_error,
+    prototypical,
+    settled,
+    toy,
+)
+from validation.ledger import Measured, claim, require
+
+STEPS = 25  # K of the processes
+
+
+def gradient_systems(rng: np.random.Generator) -> list[Settled]:
+    """Settled networks with a primitive function: both output rules, and the toy wiring."""
+    makers = (energy_based(rng, output="rho"), energy_based(rng, output="linear"), toy(rng))
+    return [settled(rng, make) for make in makers]
+
+
+def mixture(rng: np.random.Generator) -> Settled:
+    """The layered network of the authors' code, no gradient system."""
+    return settled(rng, energy_based(rng, output="official"), widths=(4, 6, 5, 3), scale=(1.0, 1.5))
+
+
+def forward_recursion(case: Settled, steps: int) -> Processes:
+    """lim Delta without any nudge: Delta_s(t+1) = J Delta_s(t) by JVPs, Delta_theta by a directional derivative."""
+    model, parameters, inputs, targets = case.problem
+    still = {name: np.zeros_like(array) for name, array in parameters.items()}
+    moved = negated(model.loss_gradient(case.free.state, targets))
+    states: list[State] = []
+    updates: list[Parameters] = []
+    for _ in range(steps):
+        states.append(moved)
+        complex_state = {name: case.free.state[name] + LIMIT * moved[name] for name in moved}
+        products = model.primitive_gradient(parameters, complex_state, inputs)
+        updates.append({name: model.step_size * products[name].imag / LIMIT.imag for name in products})
+        moved = model.step_jvp(parameters, case.free.state, inputs, moved, still)
+    return Processes(
+        {name: np.stack([entry[name] for entry in states]) for name in moved},
+        {name: np.stack([entry[name] for entry in updates]) for name in parameters},
+    )
+
+
+@claim(
+    "equilibrium_propagation/O1",
+    r"At a steady state of a gradient system the tangent recursion of the nudged phase is minus the adjoint "
+    r"recursion of BPTT, step by step: $\Delta_s(t) = -\nabla_s(t)$ and $\Delta_\theta(t) = -\nabla_\theta(t)$.",
+    source="Ernoult 2019, gradient-descending updates (E8); specification, O1",
+    metric="worst relative error of an array over 25 steps, three random networks",
+    relation="<=",
+    bound=1e-13,
+    control="the mixed output rule of the authors' layered code, which has no primitive function",
+)
+def tangent_against_adjoint(rng: np.random.Generator) -> Measured:
+    errors = [
+        process_error(forward_recursion(case, STEPS), case.gradients(STEPS)) for case in gradient_systems(rng)
+    ]
+    wrong = mixture(rng)
+    control = process_error(forward_recursion(wrong, STEPS), wrong.gradients(STEPS))
+    return Measured(max(errors), control, dict(zip(("rho", "linear", "toy"), errors, strict=True)))
+
+
+@claim(
+    "equilibrium_propagation/O2",
+    r"The nudged phase itself, run in complex numbers with $\beta = 10^{-30}i$, gives the processes of BPTT: "
+    r"$\lim_{\beta\to 0}\Delta(\beta, t) = -\nabla(t)$ for states and parameters.",
+    source="Ernoult 2019, gradient-descending updates (E8); specification, O2",
+    metric="worst relative error of an array over 25 steps, three random networks",
+    relation="<=",
+    bound=1e-13,
+    control="the force of the nudge with the other sign, away from the target",
+)
+def nudged_phase_against_adjoint(rng: np.random.Generator) -> Measured:
+    cases = gradient_systems(rng)
+    errors = [process_error(case.updates(STEPS), case.gradients(STEPS)) for case in cases]
+    away = 2 * cases[0].model.outputs(cases[0].free.state) - cases[0].targets
+    control = process_error(replace(cases[0], targets=away).updates(STEPS), cases[0].gradients(STEPS))
+    residual = max(case.free.residual for case in cases)
+    return Measured(max(errors), control, {"residual": residual, "widths": str(cases[0].model.widths)})
+
+
+def total_error(case: Settled) -> float:
+    """Equilibrium propagation with a nudged phase run to its end, against the implicit gradient."""
+    exact = implicit_gradient(*case.problem, case.free.state)
+    return leaf_error(case.estimate(2 * case.steps, LIMIT), exact)
+
+
+@claim(
+    "equilibrium_propagation/O6",
+    r"The whole update tends to the exact gradient of the loss at the steady state: "
+    r"$-\lim_{K\to\infty}\lim_{\beta\to 0}\hat\Delta_\theta = dL_*/d\theta$, with "
+    r"$(I - J_*^\top)\Lambda = \partial\ell/\partial s$ solved on a dense Jacobian.",
+    source="Ernoult 2019 (E7), (E8); implicit differentiation; specification, O6",
+    metric="worst relative error of an array against the implicit gradient, three random networks",
+    relation="<=",
+    bound=1e-13,
+    control="the mixed output rule of the authors' layered code",
+)
+def total_against_implicit(rng: np.random.Generator) -> Measured:
+    cases = gradient_systems(rng)
+    errors = [total_error(case) for case in cases]
+    # the implicit gradient is itself held to the relaxed loss, along one direction
+    model, parameters, inputs, targets = case = cases[0].problem
+    direction = {name: rng.normal(size=array.shape) for name, array in parameters.items()}
+
+    def relaxed_loss(amount: complex) -> complex:
+        moved = {name: parameters[name] + amount * direction[name] for name in parameters}
+        return model.loss(relax(model, moved, inputs, steps=2 * cases[0].steps).state, targets)
+
+    exact = implicit_gradient(*case, cases[0].free.state)
+    slope = sum(float((exact[name] * direction[name]).sum()) for name in exact)
+    size = sum(float(np.abs(exact[name] * direction[name]).sum()) for name in exact)
+    by_complex_step = abs(complex_step_derivative(relaxed_loss, 0.0) - slope) / size
+    by_differences = abs(
+        directional_derivative(
+            lambda p: relaxed_loss(float(p["h"])), {"h": np.zeros(())}, {"h": np.ones(())}, 1e-6, 2
+        )
+        - slope
+    )
+    require(by_differences <= 1e-8 * max(size, 1), "the implicit gradient contradicts central differences")
+    details = {
+        "implicit against the complex step in theta": by_complex_step,
+        "central differences": by_differences,
+    }
+    return Measured(max(*errors, by_complex_step), total_error(mixture(rng)), details)
+
+
+def unrolled_loss(
+    model: CoupledLayers, inputs: np.ndarray, targets: np.ndarray, steps: int
+) -> Callable[[Parameters], complex]:
+    """L(theta) = loss(s_T), forward only."""
+    return lambda parameters: model.loss(relax(model, parameters, inputs, steps=steps).state, targets)
+
+
+def unrolled(
+    rng: np.random.Generator, family: Callable[[tuple[int, ...]], CoupledLayers]
+) -> tuple[Parameters, Parameters, Parameters, str]:
+    """BPTT of an unconverged run, its complex-step truth, and BPTT that forgets one use of the tied weight."""
+    for _ in range(60):
+        widths = tuple(int(width) for width in rng.integers(1, 5, size=rng.integers(3, 5)))
+        model, steps = family(widths), int(rng.integers(len(widths), 21))
+        parameters = model.initialise(rng, scale=rng.uniform(0.5, 1.5))
+        inputs = rng.uniform(size=(int(rng.integers(1, 4)), model.widths[-1]))
+        targets = rng.uniform(size=(len(inputs), model.widths[0]))
+
+        truth = complex_step_gradient(unrolled_loss(model, inputs, targets, steps), parameters)
+        sizes = [float(np.abs(array).max()) for array in truth.values()]
+        if min(sizes) >= BALANCE * max(sizes):
+            break
+    require(min(sizes) >= BALANCE * max(sizes), "no network with all of its arrays alive in 60 draws")
+    gradients = bptt_convergent(model, parameters, inputs, targets, free_steps=steps).gradients
+    twin = replace(model, tied=False)
+    feedback = {
+        name: parameters[name.replace("feedback", "weight")].T
+        for name in twin.parameter_shapes()
+        if "feed" in name
+    }
+    halved = bptt_convergent(twin, {**parameters, **feedback}, inputs, targets, free_steps=steps).gradients
+    described = f"{type(model).__name__} {widths}, T = {steps}"
+    return gradients, truth, {name: halved[name] for name in gradients}, described
+
+
+@claim(
+    "equilibrium_propagation/O7",
+    r"The hand-written adjoints (E22) and (E23) give the exact gradient of $\ell(s_T, y)$ for any $T$, "
+    r"converged or not.",
+    source="reverse-mode recursion of the specification, section 4; specification, O7",
+    metric="worst relative error of an array against the complex step, four random networks",
+    relation="<=",
+    bound=1e-13,
+    control="the second use of the tied weight is forgotten",
+)
+def unrolled_gradient(rng: np.random.Generator) -> Measured:
+    errors, controls, details = [], [], {}
+    for family in (
+        energy_based(rng, output="rho"),
+        energy_based(rng, output=str(rng.choice(["linear", "official"]))),
+        prototypical(rng),
+        prototypical(rng, step_size=rng.uniform(0.2, 0.8)),
+    ):
+        gradients, truth, halved, described = unrolled(rng, family)
+        errors.append(leaf_error(gradients, truth))
+        controls.append(leaf_error(halved, truth))
+        details[described] = errors[-1]
+    return Measured(max(errors), min(controls), details)
+
+
+@claim(
+    "equilibrium_propagation/O8",
+    r"The increments telescope, $\sum_t \Delta_\theta(\beta, t) = \hat\Delta_\theta(\beta, K)$, at any $\beta$, "
+    r"converged or not: an identity, and no evidence for the theorem.",
+    source="Ernoult 2019 (E7); specification, O8",
+    metric=r"largest difference over $K\,\epsilon_{64}\sum_t|\Delta_\theta(t)|$, entry by entry",
+    relation="<=",
+    bound=1.0,
+    control="the first increment left out, as the authors' plotting code does",
+)
+def telescoping(rng: np.random.Generator) -> Measured:
+    values, controls = [], []
+    for family, steps in ((energy_based(rng), 5), (prototypical(rng), 5), (energy_based(rng), 200)):
+        model = family(tuple(int(width) for width in rng.integers(1, 9, size=4)))
+        parameters = model.initialise(rng)
+        inputs, targets = rng.uniform(size=(3, model.widths[-1])), rng.uniform(size=(3, model.widths[0]))
+        nudge = float(rng.choice([-1, 1]) * 10 ** rng.uniform(-6, 0))
+        free = relax(model, parameters, inputs, steps=steps)
+        updates = equilibrium_processes(model, parameters, inputs, targets, free, steps=STEPS, nudge=nudge)
+        phases = {"free_steps": steps, "nudged_steps": STEPS, "nudge": nudge}
+        ends = equilibrium_propagation(model, parameters, inputs, targets, **phases).gradients
+        for name, increments in updates.parameters.items():
+            unit = STEPS * np.finfo(float).eps * np.abs(increments).sum(axis=0)
+            require(bool((unit > 0).all()), f"{name}: some entry never moved")
+            values.append(float((np.abs(increments.sum(axis=0) + ends[name]) / unit).max()))
+            controls.append(float((np.abs(increments[1:].sum(axis=0) + ends[name]) / unit).max()))
+    return Measured(max(values), max(controls))
+
+
+@claim(
+    "equilibrium_propagation/O9",
+    r"Causality, bit for bit: layer $n$ of the nudged phase equals the free continuation up to and including "
+    r"step $n$, hence $\Delta_{s^n}(t) = 0$ at an exact fixed point and $\nabla_{s^n}(t) = 0$ for $t < n$.",
+    source="wiring of the network; specification, O9",
+    metric="number of entries that are not equal",
+    relation="==",
+    bound=0,
+    control="one step later: layer n at step n + 1",
+)
+def causality(rng: np.random.Generator) -> Measured:
+    differing, later = 0, 0
+    for family, start in ((energy_based(rng), 3), (prototypical(rng), 3), (energy_based(rng), None)):
+        case = settled(rng, family, layers=(3, 3), narrowest=2, residual=0.0)
+        model, parameters, inputs, targets = case.problem
+        free = case.free if start is None else relax(model, parameters, inputs, steps=start + 4, keep_last=5)
+        nudge = {"targets": targets, "nudge": 0.5, "steps": 4, "keep_last": 5}
+        nudged = relax(model, parameters, inputs, free.state, **nudge).kept
+        continued = relax(model, parameters, inputs, free.state, steps=4, keep_last=5).kept
+        gradients = bptt_processes(model, parameters, inputs, targets, free, steps=4)
+        updates = equilibrium_processes(model, parameters, inputs, targets, free, steps=4, nudge=0.5)
+        for layer, name in enumerate(model.layers):
+            for t in range(layer + 1):
+                differing += int((nudged[t][name] != continued[t][name]).sum())
+            late = int((nudged[layer + 1][name] != continued[layer + 1][name]).sum())
+            require(late > 0, f"{name} does not feel the nudge at step {layer + 1} either")
+            later += late
+            differing += int((gradients.states[name][:layer] != 0).sum())
+            require(bool((gradients.states[name][layer] != 0).any()), f"{name}: no gradient at step {layer}")
+            if start is None:
+                differing += int((updates.states[name][:layer] != 0).sum())
+    return Measured(differing, later)
+
+
+def wrong_parity(case: Settled) -> float:
+    """Largest Delta_{s^n}(t) with t - n odd."""
+    updates = case.updates(STEPS)
+    return max(
+        float(np.abs(updates.states[name][1 - n % 2 :: 2]).max()) for n, name in enumerate(case.model.layers)
+    )
+
+
+@claim(
+    "equilibrium_propagation/O10",
+    r"Parity: in a layered prototypical network with $\epsilon = 1$, $\lim_{\beta\to 0}\Delta_{s^n}(t) = 0$ when "
+    r"$t - n$ is odd; the curves are zig-zags.",
+    source="bipartite wiring of the chain; specification, O10",
+    metric="largest entry of the wrong parity over 25 steps, complex step",
+    relation="<=",
+    bound=1e-15,
+    control="the same network with epsilon = 1/2",
+)
+def parity(rng: np.random.Generator) -> Measured:
+    case = settled(rng, prototypical(rng))
+    control = settled(rng, prototypical(rng, step_size=0.5), widths=case.model.widths, balance=0)
+    largest = max(float(np.abs(array).max()) for array in case.updates(STEPS).states.values())
+    require(largest > 1e-3, "nothing moves")
+    return Measured(wrong_parity(case), wrong_parity(control), {"largest entry": largest})
+
+
+@claim(
+    "equilibrium_propagation/O18",
+    r"One linear unit, $s \leftarrow (1-\epsilon)s + \epsilon w x$, has closed forms: with $e = y - s_*$, "
+    r"$\Delta_s(\beta,t) = e(1-\epsilon(1+\beta))^t$, totals $ex/(1+\beta)$ one-sided, $ex/(1-\beta^2)$ symmetric, "
+    r"$ex/(1-(-\beta)^N)$ holomorphic.",
+    source="specification, O18 (derived there)",
+    metric="worst relative error over all of them",
+    relation="<=",
+    bound=1e-14,
+    control="the bias of the finite nudge ignored: e x for every total",
+)
+def scalar_closed_form(rng: np.random.Generator) -> Measured:
+    worst, ignored = [], []
+    for network in (PrototypicalNetwork, EnergyBasedNetwork):
+        epsilon, nudge = rng.uniform(0.3, 0.7), float(rng.uniform(0.3, 0.8))
+        model = network((1, 1), activation="identity", step_size=epsilon)
+        w, x = rng.choice([-1, 1], 2) * rng.uniform(0.5, 1.5, 2)
+        parameters = {"coupling.0.1.weight": np.array([[w]]), "coupling.0.1.bias": np.zeros(1)}
+        inputs, targets = np.array([[x]]), np.array([[w * x + rng.choice([-1, 1]) * rng.uniform(0.5, 1.5)]])
+        e = targets[0, 0] - w * x
+        problem = model, parameters, inputs, targets
+        free = relax(model, parameters, inputs, steps=400, keep_last=STEPS + 1)
+        t = np.arange(STEPS)
+        updates = equilibrium_processes(*problem, free, steps=STEPS, nudge=nudge).states["layer.0"][:, 0, 0]
+        gradients = bptt_processes(*problem, free, steps=STEPS).states["layer.0"][:, 0, 0]
+        worst.append(float(np.abs(updates / e - (1 - epsilon * (1 + nudge)) ** t).max()))
+        worst.append(float(np.abs(-gradients / e - (1 - epsilon) ** t).max()))
+        phases = {"free_steps": 400, "nudged_steps": 400, "nudge": nudge}
+        totals = {
+            1 / (1 + nudge): equilibrium_propagation(*problem, **phases),
+            1 / (1 - nudge**2): equilibrium_propagation(*problem, **phases, symmetric=True),
+            **{
+                1 / (1 - (-nudge) ** points): holomorphic_equilibrium_propagation(
+                    *problem, **phases, points=points
+                )
+                for points in (3, 4, 5)
+            },
+        }
+        for expected, result in totals.items():
+            measured = -float(result.gradients["coupling.0.1.weight"][0, 0]) / (e * x)
+            worst.append(abs(measured - expected) / expected)
+            ignored.append(abs(measured - 1))
+    return Measured(max(worst), min(ignored))
