@@ -59,6 +59,7 @@ def figure(paper: str, title: str, caption: str) -> Callable[[Draw], Draw]:
 
 def figures(paper: str) -> list[Figure]:
     """The figures of one paper, in the order of the modules and of the lines in them."""
-    for module in sorted(entry.name for entry in pkgutil.iter_modules(__path__)):
+    names = (entry.name for entry in pkgutil.iter_modules(__path__) if not entry.name.startswith("_"))
+    for module in sorted(names):
         importlib.import_module(f"{__name__}.{module}")
     return list(FIGURES.get(paper, []))
