@@ -7,6 +7,7 @@ holds when the number keeps the bound, and counts only while its control breaks 
 
 from __future__ import annotations
 
+import importlib
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -116,8 +117,7 @@ def claim(
 
 def all_claims() -> list[Claim]:
     """Every registered claim, in the order of the files and of the ids in them."""
-    import validation.claims  # noqa: F401  importing the package registers its claims
-
+    importlib.import_module("validation.claims")  # by name: claims import the ledger, not the other way round
     return list(_CLAIMS.values())
 
 
@@ -136,8 +136,8 @@ def select(patterns: Iterable[str]) -> list[Claim]:
         if not any(pattern in (entry.id, entry.paper) for entry in claims):
             papers = sorted({entry.paper for entry in claims})
             raise ValueError(
-                f"claims: expected a paper ({', '.join(papers)}) or an id such as {claims[0].id}, got {pattern!r}; "
-                "`python -m validation --list` shows them all"
+                f"claims: expected a paper ({', '.join(papers)}) or an id such as {claims[0].id}, "
+                f"got {pattern!r}; `python -m validation --list` shows them all"
             )
     return [entry for entry in claims if entry.id in patterns or entry.paper in patterns]
 
@@ -184,23 +184,38 @@ class Record:
         }
 
 
+def generator_for(seed: int, name: str) -> np.random.Generator:
+    """The Generator of one named claim or figure in the run with this seed; no other name draws the same.
+
+    A claim draws the same inputs whether it runs alone or among all.
+    """
+    return np.random.default_rng([seed, *name.encode()])
+
+
 def check(entry: Claim, seed: int) -> Record:
-    """Measure one claim on inputs drawn from `seed`; an exception is a claim that does not hold."""
+    """Measure one claim in the run with this seed; an exception is a claim that does not hold."""
     start = time.perf_counter()
     compare = RELATIONS[entry.relation]
     try:
-        result = entry.measure(np.random.default_rng(seed))
+        result = entry.measure(generator_for(seed, entry.id))
         value, control = float(result.value), float(result.control)
-        # NaN compares false with everything, so a NaN control would "fail" for the wrong reason
+        # NaN and infinity are no figures: NaN compares false with everything, so that a NaN control would
+        # "fail" for the wrong reason, and an infinite ratio would keep any lower bound
+        odd = [
+            f"{name} is {number}"
+            for name, number in (("measured", value), ("control", control))
+            if not np.isfinite(number)
+        ]
         return Record(
             claim=entry,
             measured=value,
             control_measured=control,
-            holds=bool(compare(value, entry.bound)),
+            holds=bool(np.isfinite(value) and compare(value, entry.bound)),
             control_fails=bool(np.isfinite(control) and not compare(control, entry.bound)),
             seconds=time.perf_counter() - start,
             seed=seed,
             details=dict(result.details),
+            error="; ".join(odd) + ": not a figure" if odd else None,
         )
     except Exception as error:
         return Record(

@@ -108,6 +108,7 @@ def experiment(id: str, title: str, description: str, long: bool = False) -> Cal
 
 def experiments() -> list[Experiment]:
     """Every experiment, in the order of the modules and of the lines in them."""
-    for module in sorted(entry.name for entry in pkgutil.iter_modules(__path__)):
+    names = (entry.name for entry in pkgutil.iter_modules(__path__) if not entry.name.startswith("_"))
+    for module in sorted(names):
         importlib.import_module(f"{__name__}.{module}")
     return list(_EXPERIMENTS.values())

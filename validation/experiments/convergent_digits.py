@@ -49,8 +49,9 @@ def train_network(
     rng: np.random.Generator,
     tick: Callable[[str], None],
     dtype: Any = np.float32,
+    cosine: bool = False,
 ) -> History:
-    """One training with plain SGD, batch 20."""
+    """One training with plain SGD, batch 20, at the paper's constant rates or with their cosine decay."""
     model = PrototypicalNetwork(widths, activation="sigm", nudge_placement=rule.nudge_placement)
     classes = widths[0]
 
@@ -83,7 +84,7 @@ def train_network(
         for name in parameters
         if name.startswith(f"coupling.{pair[0]}.{pair[1]}.")
     }
-    recipe = Recipe(epochs=epochs, batch=20, learning_rate=rates)
+    recipe = Recipe(epochs=epochs, batch=20, learning_rate=rates, cosine=cosine)
     return train(parameters, gradient, predict, data, recipe, rng, tick)
 
 
@@ -159,7 +160,7 @@ def digits_long(progress: Progress) -> ExperimentResult:
     "Table 1, for fewer epochs.",
     long=True,
 )
-def mnist(progress: Progress, epochs: int = 10) -> ExperimentResult:
+def mnist(progress: Progress, epochs: int = 12) -> ExperimentResult:
     try:
         data = load_mnist(dtype=np.float32)
     except FileNotFoundError as missing:
@@ -171,7 +172,7 @@ def mnist(progress: Progress, epochs: int = 10) -> ExperimentResult:
         done += 1
         progress(done, epochs, text)
 
-    history = train_network(PAPER, (10, 512, 784), data, epochs, np.random.default_rng(0), tick)
+    history = train_network(PAPER, (10, 512, 784), data, epochs, np.random.default_rng(0), tick, cosine=True)
     rows = [
         (epoch, f"{100 * test:.2f} %", f"{100 * seen:.2f} %")
         for epoch, (test, seen) in enumerate(
@@ -188,5 +189,6 @@ def mnist(progress: Progress, epochs: int = 10) -> ExperimentResult:
                 learning_curves({PAPER.name: [history]}, "MNIST, 10-512-784"),
             )
         ],
-        notes=f"One seed; $T={FREE_STEPS}$, $K={NUDGED_STEPS}$, $\\beta={NUDGE}$, batch 20, float32.",
+        notes=f"One seed; $T={FREE_STEPS}$, $K={NUDGED_STEPS}$, $\\beta={NUDGE}$, batch 20, float32; the paper's "
+        "learning rates with cosine decay, for at constant rates the error of single epochs moves by half a point.",
     )

@@ -61,8 +61,8 @@ def single_layer(rng: np.random.Generator) -> Measured:
 )
 def target_reached(rng: np.random.Generator) -> Measured:
     values, controls = [], []
-    for family in (energy_based(rng), prototypical(rng)):
-        case = settled(rng, family, residual=0.0)
+    for family in (energy_based(rng, step_size=0.5), prototypical(rng)):
+        case = settled(rng, family, residual=0.0, balance=0, batch=1)
         model, parameters, inputs, _ = case.problem
         reached = case.free.state["layer.0"].copy()
         nudge = float(rng.choice([-1, 1]) * 10 ** rng.uniform(-3, -0.5))

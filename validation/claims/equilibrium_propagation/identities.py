@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -35,10 +36,10 @@ from validation.ledger import Measured, claim, require
 STEPS = 25  # K of the processes
 
 
-def gradient_systems(rng: np.random.Generator) -> list[Settled]:
+def gradient_systems(rng: np.random.Generator, **options: Any) -> list[Settled]:
     """Settled networks with a primitive function: both output rules, and the toy wiring."""
     makers = (energy_based(rng, output="rho"), energy_based(rng, output="linear"), toy(rng))
-    return [settled(rng, make) for make in makers]
+    return [settled(rng, make, **options) for make in makers]
 
 
 def mixture(rng: np.random.Generator) -> Settled:
@@ -121,7 +122,8 @@ def total_error(case: Settled) -> float:
     control="the mixed output rule of the authors' layered code",
 )
 def total_against_implicit(rng: np.random.Generator) -> Measured:
-    cases = gradient_systems(rng)
+    # I - J^T is the worse conditioned the slower the network settles: 600 steps mean a radius below 0.95
+    cases = gradient_systems(rng, most_steps=600)
     errors = [total_error(case) for case in cases]
     # the implicit gradient is itself held to the relaxed loss, along one direction
     model, parameters, inputs, targets = case = cases[0].problem
@@ -250,8 +252,9 @@ def telescoping(rng: np.random.Generator) -> Measured:
 )
 def causality(rng: np.random.Generator) -> Measured:
     differing, later = 0, 0
-    for family, start in ((energy_based(rng), 3), (prototypical(rng), 3), (energy_based(rng), None)):
-        case = settled(rng, family, layers=(3, 3), narrowest=2, residual=0.0)
+    for family, start in ((energy_based(rng), 3), (prototypical(rng), 3), (prototypical(rng), None)):
+        exact = {} if start is not None else {"residual": 0.0}
+        case = settled(rng, family, layers=(3, 3), narrowest=2, **exact)
         model, parameters, inputs, targets = case.problem
         free = case.free if start is None else relax(model, parameters, inputs, steps=start + 4, keep_last=5)
         nudge = {"targets": targets, "nudge": 0.5, "steps": 4, "keep_last": 5}
@@ -312,11 +315,11 @@ def parity(rng: np.random.Generator) -> Measured:
 def scalar_closed_form(rng: np.random.Generator) -> Measured:
     worst, ignored = [], []
     for network in (PrototypicalNetwork, EnergyBasedNetwork):
-        epsilon, nudge = rng.uniform(0.3, 0.7), float(rng.uniform(0.3, 0.8))
+        epsilon, nudge = rng.uniform(0.5, 0.7), float(rng.uniform(0.4, 0.6))
         model = network((1, 1), activation="identity", step_size=epsilon)
-        w, x = rng.choice([-1, 1], 2) * rng.uniform(0.5, 1.5, 2)
+        w, x = rng.choice([-1, 1], 2) * rng.uniform(0.5, 1.0, 2)
         parameters = {"coupling.0.1.weight": np.array([[w]]), "coupling.0.1.bias": np.zeros(1)}
-        inputs, targets = np.array([[x]]), np.array([[w * x + rng.choice([-1, 1]) * rng.uniform(0.5, 1.5)]])
+        inputs, targets = np.array([[x]]), np.array([[w * x + rng.choice([-1, 1]) * rng.uniform(0.7, 1.5)]])
         e = targets[0, 0] - w * x
         problem = model, parameters, inputs, targets
         free = relax(model, parameters, inputs, steps=400, keep_last=STEPS + 1)

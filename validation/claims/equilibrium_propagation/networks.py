@@ -24,7 +24,7 @@ RESIDUAL = 1e-15
 # An array of gradients far smaller than its neighbours carries their rounding errors.
 BALANCE = 1e-2
 CHUNK = 100
-MOST_STEPS = 3000
+MOST_STEPS = 1500
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def settled(
     keep_last: int = 32,
     residual: float = RESIDUAL,
     balance: float = BALANCE,
+    most_steps: int = MOST_STEPS,
     edit: Callable[[Parameters, np.random.Generator], Any] | None = None,
     output_reaches: float = 0.0,
 ) -> Settled:
@@ -94,7 +95,7 @@ def settled(
         samples = int(rng.integers(1, 5)) if batch is None else batch
         inputs = rng.uniform(size=(samples, model.widths[-1]))
         targets = np.eye(model.widths[0])[rng.integers(model.widths[0], size=samples)]
-        free, steps = relax_long(model, parameters, inputs, keep_last)
+        free, steps = relax_long(model, parameters, inputs, keep_last, most_steps)
         case = Settled(model, parameters, inputs, targets, free, steps)
         outputs = np.abs(model.outputs(free.state)).max()
         if free.residual > residual or outputs < output_reaches:
@@ -115,12 +116,12 @@ def _balance(case: Settled, steps: int) -> float:
 
 
 def relax_long(
-    model: CoupledLayers, parameters: Parameters, inputs: np.ndarray, keep_last: int
+    model: CoupledLayers, parameters: Parameters, inputs: np.ndarray, keep_last: int, most_steps: int
 ) -> tuple[Relaxation, int]:
     """Relax until nothing moves any more, or the steps are used up, or an orbit has closed."""
     free = relax(model, parameters, inputs, steps=CHUNK, keep_last=keep_last)
     steps = CHUNK
-    while free.residual > 0 and steps < MOST_STEPS:
+    while free.residual > 0 and steps < most_steps:
         previous = free
         free = relax(model, parameters, inputs, free.state, steps=CHUNK, keep_last=keep_last)
         steps += CHUNK

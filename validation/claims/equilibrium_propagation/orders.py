@@ -28,7 +28,7 @@ STEPS = 30
 def networks(rng: np.random.Generator) -> list[Settled]:
     """Three gradient systems, one of them the toy wiring."""
     makers = (energy_based(rng, output="rho"), energy_based(rng, output="linear"), toy(rng))
-    return [settled(rng, make, scale=(0.5, 1.2)) for make in makers]
+    return [settled(rng, make, scale=(0.5, 1.2), most_steps=600) for make in makers]
 
 
 def ratios(case: Settled, nudge: float, symmetric: bool) -> list[float]:
@@ -126,7 +126,7 @@ def excess(errors: dict[int, float], nudge: float) -> float:
 def geometric_in_points(rng: np.random.Generator) -> Measured:
     values, controls, details = [], [], {}
     for output in ("rho", "linear"):
-        case = settled(rng, energy_based(rng, output=output), scale=(0.5, 1.2))
+        case = settled(rng, energy_based(rng, output=output), scale=(0.5, 1.2), most_steps=600)
         nudge = 0.4
         while point_errors(case, nudge, (2,))[2] > 1e-3:
             nudge /= 2
@@ -144,7 +144,7 @@ def geometric_in_points(rng: np.random.Generator) -> Measured:
 def unfinished(rng: np.random.Generator) -> Settled:
     """A network stopped where its residual is between 1e-5 and 1e-3."""
     for _ in range(40):
-        case = settled(rng, energy_based(rng, output="rho"), scale=(0.5, 1.2))
+        case = settled(rng, energy_based(rng, output="rho"), scale=(0.5, 1.2), most_steps=600)
         model, parameters, inputs, _ = case.problem
         for steps in range(5, case.steps, 5):
             free = relax(model, parameters, inputs, steps=steps, keep_last=2)

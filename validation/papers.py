@@ -1,0 +1,122 @@
+"""The papers: reference, and what each one states, in one sentence of mathematics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One paper whose claims are measured.
+
+    Attributes
+    ----------
+    key : str
+        First part of its claims' ids.
+    name : str
+        The algorithm's short name.
+    title, authors, reference, link : str
+        The publication.
+    gives_up : str
+        What the algorithm gives up to avoid the cost of full backpropagation through time.
+    statement : str
+        What the paper states, text with LaTeX between dollar signs.
+    display : tuple of tuples of str
+        The same in formulas, LaTeX; formulas of one tuple stand side by side where there is room.
+    where : str
+        The symbols of the formulas, text with LaTeX between dollar signs.
+    """
+
+    key: str
+    name: str
+    title: str
+    authors: str
+    reference: str
+    link: str
+    gives_up: str
+    statement: str
+    display: tuple[tuple[str, ...], ...]
+    where: str
+
+
+_ALL = (
+    Paper(
+        key="rate_backpropagation",
+        name="Rate-based backpropagation",
+        title=(
+            "Advancing Training Efficiency of Deep Spiking Neural Networks through Rate-based Backpropagation"
+        ),
+        authors="Chengting Yu, Lei Liu, Gaoang Wang, Erping Li, Aili Wang",
+        reference="NeurIPS 2024, arXiv 2410.11488",
+        link="https://arxiv.org/abs/2410.11488",
+        gives_up="time resolution of the error",
+        statement=(
+            "One backward pass over firing rates, each neuron represented by the mean slope $g^l$ with which "
+            "its rate answers a current that is shifted equally at all $T$ steps, gives $1/T$ of the "
+            "gradient of backpropagation through time, up to what the two factors of each product share "
+            "in time."
+        ),
+        display=(
+            (
+                r"T\,\nabla_{W^l}^{\mathrm{rate}} = \frac{\partial \ell}{\partial c^l}\,{(r^{l-1})}^{\top}"
+                r"\;\approx\;\nabla_{W^l}^{\mathrm{BPTT}}",
+                r"\frac{\partial \ell}{\partial c^l} = \mathrm{diag}(g^l)\,{(W^{l+1})}^{\top}"
+                r"\frac{\partial \ell}{\partial c^{l+1}}",
+            ),
+            (
+                r"g^l = \frac1T\sum_{t=1}^{T}\sigma'_t\,\rho_t",
+                r"\rho_1 = 1,\quad \rho_{t+1} = 1 + \frac{d u_{t+1}}{d u_t}\,\rho_t",
+            ),
+        ),
+        where=(
+            "$r^l$ firing rates, $c^l = W^l r^{l-1} + b^l$ mean currents, $u_t$ potentials before the reset, "
+            "$\\sigma'_t$ pseudo-derivatives, $\\rho_t$ traces, $\\ell$ the loss of the mean readout."
+        ),
+    ),
+    Paper(
+        key="equilibrium_propagation",
+        name="Equilibrium propagation",
+        title=(
+            "Updates of Equilibrium Prop Match Gradients of Backprop Through Time in an RNN with Static Input"
+        ),
+        authors="Maxence Ernoult, Julie Grollier, Damien Querlioz, Yoshua Bengio, Benjamin Scellier",
+        reference="NeurIPS 2019, arXiv 1905.13633",
+        link="https://arxiv.org/abs/1905.13633",
+        gives_up="the infinitesimal",
+        statement=(
+            "Let the map of a network with static input be the gradient of a scalar $\\Phi$, and let the "
+            "network rest at its fixed point: then the steps that it takes under a weak nudge $\\beta$ "
+            "towards the target are, one by one, minus the gradients that backpropagation through time finds "
+            "going back."
+        ),
+        display=(
+            (
+                r"s_{t+1} = \frac{\partial \Phi}{\partial s}(x, s_t, \theta)"
+                r" - \beta\,\frac{\partial \ell}{\partial s}(s_t, y)",
+                r"\underset{\beta \to 0}{\text{lim}}\,\Delta_s(\beta, t)"
+                r" = -\frac{\partial L}{\partial s_{T-t}}",
+                r"\underset{\beta \to 0}{\text{lim}}\,\Delta_\theta(\beta, t)"
+                r" = -\frac{\partial L}{\partial \theta_{T-t}}",
+            ),
+            (
+                r"\Delta_s = \frac{s^\beta_{t+1} - s^\beta_t}{\beta}",
+                r"\Delta_\theta = \frac1\beta\left("
+                r"\frac{\partial \Phi}{\partial \theta}(x, s^\beta_{t+1}, \theta)"
+                r" - \frac{\partial \Phi}{\partial \theta}(x, s^\beta_t, \theta)\right)",
+            ),
+        ),
+        where=(
+            "for the first $K$ steps $t = 0, \\dots, K-1$ of the nudged phase, when the free phase has "
+            "rested for $K$ steps; $\\theta_t$ is the copy of the parameters used at step $t$, and "
+            "$L = \\ell(s_T, y)$."
+        ),
+    ),
+)
+
+PAPERS: dict[str, Paper] = {entry.key: entry for entry in _ALL}
+
+
+def paper(key: str) -> Paper:
+    """The paper of that key; one that is not described here yet still gets a section under its key."""
+    name = key.replace("_", " ").capitalize()
+    return PAPERS.get(key) or Paper(key, name, name, "", "", "", "", "", (), "")
