@@ -8,6 +8,7 @@ holds when the number keeps the bound, and counts only while its control breaks 
 from __future__ import annotations
 
 import importlib
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -116,9 +117,18 @@ def claim(
 
 
 def all_claims() -> list[Claim]:
-    """Every registered claim, in the order of the files and of the ids in them."""
+    """Every registered claim: by paper, then as the specification numbers them, negative controls last."""
     importlib.import_module("validation.claims")  # by name: claims import the ledger, not the other way round
-    return list(_CLAIMS.values())
+    return sorted(_CLAIMS.values(), key=lambda entry: (entry.paper, _position(entry.id)))
+
+
+def _position(id: str) -> tuple[int, list[int], str]:
+    """O2 before O10, then D1, then 5.2, and N1 or NC1 after all of them."""
+    name = id.split("/")[1]
+    group = next(
+        place for place, letter in enumerate(("O", "X", "A", "D", "5", "")) if name.startswith(letter)
+    )
+    return group, [int(number) for number in re.findall(r"\d+", name)], name
 
 
 def select(patterns: Iterable[str]) -> list[Claim]:
