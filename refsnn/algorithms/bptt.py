@@ -23,7 +23,8 @@ from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Model, Parameters, zeros_like
 from refsnn.models.losses import LOSSES
-from refsnn.models.sequences import as_sequence, linear, spike_statistics, summed_outer
+from refsnn.models.sequences import as_sequence, linear, spike_statistics
+from refsnn.models.spiking_layer import spiking_layer_backward, spiking_layer_forward
 from refsnn.models.spiking_stack import DenseSpikingStack
 
 
@@ -175,7 +176,8 @@ def bptt_over_layers(
     """
     window = _checked_window(window)
     parameters, inputs, targets = model.check(parameters, inputs, targets)
-    neuron, kernels = model.neuron, spiking_kernels(backend)
+    spiking_kernels(backend)  # refuses an unknown or absent backend, also for a stack without spikes
+    neuron = model.neuron
     inputs = as_sequence(inputs)
     steps = inputs.shape[0]
 
@@ -183,11 +185,8 @@ def bptt_over_layers(
     spikes, charged = inputs, {}
     for index in model.hidden:
         name = f"layer.{index}"
-        current = linear(spikes, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
-        spikes = np.empty_like(current)
-        potential = np.full(current[0].size, neuron.reset_value, current.dtype)
-        kernels.forward(neuron, _flat(current), potential, _flat(current), _flat(spikes))
-        charged[name] = current  # h was written over I
+        weight, bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
+        spikes, charged[name] = spiking_layer_forward(neuron, weight, bias, spikes, backend)
     outputs = _time_mean_readout(spikes, parameters)
     loss_function, loss_gradient = LOSSES[model.loss_function]
     rates, margin = spike_statistics(neuron, charged)
@@ -204,16 +203,20 @@ def bptt_over_layers(
     del spikes
     for index in reversed(model.hidden):
         name = f"layer.{index}"
-        adjoint = charged.pop(name)  # dL/dI is written over h
-        potential_adjoint = np.zeros(adjoint[0].size, adjoint.dtype)
-        kernels.backward(
-            neuron, _flat(adjoint), _flat(spike_adjoint), potential_adjoint, _flat(adjoint), window or 0
-        )
+        weight, bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
         below = _spikes_of(model, charged[f"layer.{index - 1}"]) if index > 1 else inputs
-        gradients[f"{name}.weight"] = summed_outer(adjoint, below)
-        gradients[f"{name}.bias"] = adjoint.sum(axis=(0, 1))
-        if index > 1:
-            spike_adjoint = linear(adjoint, parameters[f"{name}.weight"].T)
+        gradients[f"{name}.weight"], gradients[f"{name}.bias"], spike_adjoint = spiking_layer_backward(
+            neuron,
+            weight,
+            bias,
+            below,
+            charged.pop(name),
+            spike_adjoint,
+            backend,
+            window=window or 0,
+            with_inputs=index > 1,
+            overwrite_charged=True,
+        )
     return GradientResult(
         loss=float(loss_function(outputs, targets)),
         gradients={name: gradients[name] for name in parameters},
@@ -225,11 +228,6 @@ def bptt_over_layers(
 
 def _checked_window(window: int | None) -> int | None:
     return None if window is None else checks.count("window", window)
-
-
-def _flat(sequence: np.ndarray) -> np.ndarray:
-    """(T, B, N) as the kernels see it, (T, B N); a view."""
-    return sequence.reshape(sequence.shape[0], -1)
 
 
 def _spikes_of(model: DenseSpikingStack, charged: np.ndarray) -> np.ndarray:

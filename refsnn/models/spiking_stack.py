@@ -18,10 +18,10 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.equations.spiking import SpikingNeuron, charged_adjoint
-from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters, State, StaticInput
 from refsnn.models.losses import LOSSES, check_targets
-from refsnn.models.sequences import as_sequence, linear
+from refsnn.models.sequences import as_sequence
+from refsnn.models.spiking_layer import spiking_layer_forward
 
 Inputs = np.ndarray | StaticInput
 
@@ -235,14 +235,10 @@ class DenseSpikingStack:
         (5, 3)
         """
         parameters, inputs = self.check_inputs(parameters, inputs)
-        kernels = spiking_kernels(backend)
         spikes = as_sequence(inputs)
         for index in self.hidden:
-            current = linear(spikes, parameters[f"layer.{index}.weight"], parameters[f"layer.{index}.bias"])
-            flat = current.reshape(current.shape[0], -1)
-            potential = np.full(flat.shape[1], self.neuron.reset_value, flat.dtype)
-            spikes = np.empty_like(current)
-            kernels.forward(self.neuron, flat, potential, flat, spikes.reshape(flat.shape))
+            weight, bias = parameters[f"layer.{index}.weight"], parameters[f"layer.{index}.bias"]
+            spikes, _ = spiking_layer_forward(self.neuron, weight, bias, spikes, backend)
         return spikes.mean(axis=0) @ parameters["readout.weight"].T + parameters["readout.bias"]
 
     # -- one time step and its derivatives ------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""Blocks of neurons on threads: the only parallelism of the CPU kernels, and it cannot change a bit."""
+"""How the CPU kernels meet memory: blocks of neurons on threads, and whether a loop works in place.
+
+The blocks are the only parallelism of the CPU kernels, and it cannot change a bit.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
+import numpy as np
 
 # Smaller work is done before a thread has started.
 _ELEMENTS_WORTH_A_THREAD = 1 << 18
@@ -38,8 +42,34 @@ def over_columns(kernel: Callable, shape: tuple[int, ...], arguments: tuple[Any,
         return
     edges = [columns * block // threads for block in range(threads + 1)]
     running = [
-        _pool(threads).submit(kernel, *arguments, first, last)
-        for first, last in itertools.pairwise(edges)
+        _pool(threads).submit(kernel, *arguments, first, last) for first, last in itertools.pairwise(edges)
     ]
     for block in running:
         block.result()
+
+
+def same_memory(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays are one: the same elements at the same addresses.
+
+    Parameters
+    ----------
+    one, other : ndarray
+        Possibly two views of one array.
+
+    Returns
+    -------
+    bool
+        False for arrays that overlap only in part.
+
+    Examples
+    --------
+    >>> array = np.zeros((3, 4))
+    >>> same_memory(array, array[:]), same_memory(array, array[::-1])
+    (True, False)
+    """
+    return (
+        one.__array_interface__["data"] == other.__array_interface__["data"]
+        and one.dtype == other.dtype
+        and one.shape == other.shape
+        and one.strides == other.strides
+    )

@@ -1,0 +1,221 @@
+"""The benchmark looks before it times: equal work is admitted, other work refused, memory counted right."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from validation import benchmark, frameworks, workload
+from validation.benchmark import (
+    CPU,
+    FLOOR,
+    PLAIN,
+    admit,
+    measure,
+    one_thread,
+    own_checks,
+    peak_memory,
+    take_turns,
+)
+from validation.ledger import VacuousError
+from validation.workload import NEURON, Workload, difference, draw, run_layer
+
+TINY = {"steps": 12, "batch": 3, "width": 24}
+
+
+@pytest.fixture
+def tiny() -> Workload:
+    return draw(1, **TINY)
+
+
+def test_the_checks_of_refsnn_with_itself_run_and_hold(tiny):
+    reference, checks = own_checks(tiny)
+    assert reference.spikes.dtype == reference.weight.dtype == reference.inputs.dtype == np.float32
+    assert reference.spikes.sum() > 20
+    assert len(checks) == 3
+    for name, check in checks.items():
+        assert check.complaint() is None, name
+        assert check.places == 12 * 3 * 24
+    assert (
+        checks[f"{CPU}, from float64"].weight > 0
+    )  # two dtypes: rounding is seen, so that it was looked for
+
+
+def test_currents_do_not_depend_on_the_order_of_the_sum():
+    work = draw(2, steps=20, batch=4, width=128)
+    order = np.random.default_rng(3).permutation(128)
+    straight = work.inputs @ work.weight.T
+    shuffled = work.inputs[..., order] @ work.weight[:, order].T
+    assert np.abs(straight).max() > 1
+    np.testing.assert_array_equal(straight, shuffled)
+    # alive: off the grid the order shows
+    rough = (work.weight * np.float32(1.1)).astype(np.float32)
+    assert np.any(work.inputs @ rough.T != work.inputs[..., order] @ rough[:, order].T)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "complaint"),
+    [
+        (replace(NEURON, leak=0.85), "other spikes in"),
+        (replace(NEURON, reset="hard"), "other spikes in"),
+        (replace(NEURON, detach_reset=False), "same spikes, another gradient: dL/dW by .* dL/dx by"),
+        (
+            replace(NEURON, surrogate=replace(NEURON.surrogate, slope=3.0)),
+            "same spikes, another gradient: dL/dW by",
+        ),
+    ],
+)
+def test_another_neuron_is_refused(tiny, neuron, complaint):
+    reference = run_layer(tiny, "plain")
+    assert admit("the same", lambda: run_layer(tiny, "cpu"), reference).refused is None
+    row = admit("another", lambda: run_layer(tiny, "cpu", neuron), reference)
+    assert row.refused is not None
+    assert re.search(complaint, row.refused)
+
+
+def test_one_wrong_entry_of_one_gradient_is_refused(tiny):
+    reference = run_layer(tiny, "plain")
+    for leaf in ("weight", "inputs"):
+        wrong = getattr(reference, leaf).copy()
+        wrong.flat[5] += np.float32(1e-3) * np.abs(wrong).max()
+        assert "another gradient" in difference(reference._replace(**{leaf: wrong}), reference).complaint()
+        wrong.flat[5] = np.nan
+        assert "another gradient" in difference(reference._replace(**{leaf: wrong}), reference).complaint()
+
+
+def test_a_transposed_gradient_of_another_shape_is_refused(tiny):
+    reference = run_layer(tiny, "plain")
+    with pytest.raises(ValueError, match="inputs: expected shape"):
+        difference(reference._replace(inputs=reference.inputs[:, :1]), reference)
+
+
+def test_silence_is_no_equality(tiny):
+    silent = replace(tiny, weight=np.zeros_like(tiny.weight))
+    with pytest.raises(VacuousError, match="fire at a rate of 0"):
+        own_checks(silent)
+    with pytest.raises(VacuousError, match="weight are all zero"):
+        own_checks(replace(tiny, upstream=np.zeros_like(tiny.upstream)))
+
+
+def test_peak_memory_of_a_known_allocation():
+    size = 1 << 20
+    before = np.ones(size, np.uint8)
+
+    def work():
+        kept = np.empty(size, np.uint8)
+        passing = np.empty(2 * size, np.uint8)
+        del passing
+        return kept, np.empty(size, np.uint8), before  # 1 + 2 at the peak, 2 at the end; `before` was there
+
+    assert peak_memory(work) == pytest.approx(3 * size, rel=1e-2)
+    assert peak_memory(lambda: before) < size // 100
+
+
+def test_the_layer_needs_less_than_three_arrays_of_its_size():
+    work = draw(4, steps=40, batch=32, width=64)
+    units = peak_memory(lambda: run_layer(work, "cpu")) / work.unit
+    weight = work.weight.nbytes / work.unit
+    # spikes, h with the gradient over it, a quarter for the product, the weight gradient
+    assert units == pytest.approx(2.25 + weight, abs=0.1)
+
+
+def test_turns_are_taken_and_warm_ups_do_not_count():
+    now, order = [0.0], []
+
+    def work(name, seconds):
+        def run():
+            order.append(name)
+            now[0] += seconds if len(order) > 4 else 100.0  # the warm-ups of both
+
+        return run
+
+    times = take_turns({"a": work("a", 0.5), "b": work("b", 0.25)}, 7, clock=lambda: now[0])
+    assert order == ["a", "b"] * 9
+    assert times == {"a": [500.0] * 7, "b": [250.0] * 7}
+
+
+def test_nothing_is_timed_where_the_backends_disagree(tiny, monkeypatch):
+    def disagreeing(work, backend, neuron=NEURON):
+        return run_layer(work, backend, neuron if backend == "plain" else replace(neuron, leak=0.8))
+
+    monkeypatch.setattr(benchmark, "run_layer", disagreeing)
+    checks, rows = measure(tiny, 7)
+    assert checks[CPU].complaint() is not None
+    assert all(row.milliseconds == [] for row in rows)
+
+
+def test_a_library_that_does_other_work_is_not_timed(tiny, monkeypatch):
+    def build(neuron):
+        return lambda work: lambda: run_layer(work, "plain", neuron)
+
+    def broken(work):
+        raise RuntimeError("no such option")
+
+    adapters = (
+        frameworks.Adapter("the same", ("numpy",), build(NEURON)),
+        frameworks.Adapter("another", ("numpy",), build(replace(NEURON, leak=0.8))),
+        frameworks.Adapter("broken", ("numpy",), broken),
+        frameworks.Adapter("absent", ("numpy", "no-such-distribution"), broken),
+    )
+    monkeypatch.setattr(frameworks, "ADAPTERS", adapters)
+    monkeypatch.setattr(
+        frameworks, "missing", lambda adapter, ask=frameworks.missing: _no_torch(adapter, ask)
+    )
+    monkeypatch.setattr(frameworks, "peak_memory", lambda run: 0)
+    _, rows = measure(tiny, 7, with_frameworks=True)
+    by_name = {row.name.split(" (")[0]: row for row in rows}
+    assert by_name["the same"].refused is None
+    assert len(by_name["the same"].milliseconds) == 7
+    for name, reason in (
+        ("another", "other spikes"),
+        ("broken", "RuntimeError: no such option"),
+        ("absent", "no-such-distribution is not installed"),
+    ):
+        assert reason in by_name[name].refused
+        assert by_name[name].milliseconds == []
+
+
+def _no_torch(adapter, ask):
+    return "left out of this test" if adapter is frameworks.PRODUCTS else ask(adapter)
+
+
+def test_the_command_prints_a_table_and_writes_the_figures(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(workload, "draw", lambda seed: draw(seed, **TINY))
+    target = tmp_path / "figures.json"
+    assert benchmark.main(["--repeats", "7", "--seed", "1", "--json", str(target)]) == 0
+    printed = capsys.readouterr().out
+    assert "equal spikes in all 864 places" in printed
+    assert "aim: ratio" in printed
+    entries = json.loads(target.read_text(encoding="utf-8"))
+    assert [row["name"] for row in entries["rows"]] == [FLOOR, CPU, PLAIN]
+    assert all(len(row["milliseconds"]) == 7 for row in entries["rows"])
+    assert entries["rows"][0]["ratio"] == 1
+    assert all(check["refused"] is None for check in entries["checks"].values())
+    assert entries["workload"]["unit_bytes"] == 864 * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--repeats", "6"], "--repeats: expected at least 7, got 6"),
+        (["--seed", "-1"], "--seed: expected an integer of at least 0, got -1"),
+        (["--json", "no/such/folder/x.json"], "--json: expected a file in an existing folder"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_one_thread_ends_as_it_began():
+    import numba
+
+    before = numba.get_num_threads()
+    with one_thread():
+        assert numba.get_num_threads() == 1
+    assert numba.get_num_threads() == before
