@@ -111,10 +111,13 @@ def _check_shape(name: str, array: np.ndarray, shape: Shape) -> None:
     for entry, size in zip(shape, array.shape, strict=True):
         if isinstance(entry, str) and size < 1:
             raise ValueError(
-                f"{name}: expected shape {wanted} with {entry} >= 1, got {array.shape}; there is nothing to do on it"
+                f"{name}: expected shape {wanted} with {entry} >= 1, got {array.shape}; "
+                "there is nothing to compute on it"
             )
         if isinstance(entry, int) and size != entry:
-            raise ValueError(f"{name}: expected shape {wanted}, got {array.shape}; nothing is broadcast silently")
+            raise ValueError(
+                f"{name}: expected shape {wanted}, got {array.shape}; nothing is broadcast silently"
+            )
 
 
 def number(

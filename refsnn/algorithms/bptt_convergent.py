@@ -1,4 +1,4 @@
-"""Backpropagation through the free relaxation of a convergent network: what equilibrium propagation is held to.
+"""Backpropagation through the free relaxation: what equilibrium propagation is measured by.
 
     lambda_T = dl/ds(s_T) / B,    lambda_{t} = (dF/ds)^T lambda_{t+1} at s_t,
     dL/dtheta = sum_t (dF/dtheta)^T lambda_{t+1} at s_t.                                   (E4)
@@ -16,7 +16,7 @@ from refsnn import checks
 from refsnn.algorithms.relaxation import settle
 from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.models.contract import Parameters
-from refsnn.models.couplings import CoupledLayers
+from refsnn.models.coupled_layers import CoupledLayers
 
 
 def bptt_convergent(
@@ -62,8 +62,8 @@ def bptt_convergent(
     >>> from refsnn.models.convergent import PrototypicalNetwork
     >>> network = PrototypicalNetwork((2, 3, 4))
     >>> rng = np.random.default_rng(0)
-    >>> result = bptt_convergent(
-    ...     network, network.initialise(rng), rng.random((5, 4)), rng.random((5, 2)), free_steps=40, steps_back=10)
+    >>> problem = network, network.initialise(rng), rng.random((5, 4)), rng.random((5, 2))
+    >>> result = bptt_convergent(*problem, free_steps=40, steps_back=10)
     >>> result.diagnostics.bytes_kept == 11 * 5 * (2 + 3) * 8
     True
     """

@@ -20,7 +20,7 @@ from refsnn import checks
 from refsnn.algorithms.relaxation import checked_nudge, settle
 from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.models.contract import Parameters
-from refsnn.models.couplings import CoupledLayers
+from refsnn.models.coupled_layers import CoupledLayers
 
 
 def equilibrium_propagation(

@@ -21,7 +21,7 @@ from refsnn import checks
 from refsnn.algorithms.equilibrium_propagation import like
 from refsnn.algorithms.relaxation import Relaxation, checked_nudge
 from refsnn.models.contract import Parameters, State
-from refsnn.models.couplings import CoupledLayers
+from refsnn.models.coupled_layers import CoupledLayers
 
 
 @dataclass(frozen=True)

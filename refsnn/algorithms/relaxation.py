@@ -18,7 +18,8 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.models.contract import Parameters, State
-from refsnn.models.couplings import Arrays, CoupledLayers, largest_difference
+from refsnn.models.coupled_layers import CoupledLayers, largest_difference
+from refsnn.models.couplings import Arrays
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,7 @@ def checked_nudge(model: CoupledLayers, value: Any, zero_allowed: bool = False) 
         nudge = checks.number("nudge", value)
     if nudge == 0 and not zero_allowed:
         raise ValueError(
-            f"nudge: expected a number other than 0, got {value!r}; the contrast of the phases is divided by it"
+            f"nudge: expected a number other than 0, got {value!r}; "
+            "the contrast of the phases is divided by it"
         )
     return nudge

@@ -83,12 +83,14 @@ def temporal_galerkin(
     ----------
     model : DenseSpikingStack
         The network.
-    parameters, inputs, targets, backend
+    parameters, inputs, targets
         As in `refsnn.algorithms.rate_backpropagation.rate_backpropagation`.
     n_modes : int
         K, between 1 and T.  Memory is K^2 + 2K numbers a neuron, whatever T is.
     basis : ndarray, (K, T), optional
         Orthonormal modes; `cosine_basis` by default.
+    backend : {"plain", "cpu", "cuda"}
+        Which kernels run the neurons.
 
     Returns
     -------

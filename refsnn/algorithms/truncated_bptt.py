@@ -25,10 +25,12 @@ def truncated_bptt(
     ----------
     model : Model
         The network.
-    parameters, inputs, targets, backend
+    parameters, inputs, targets
         As in `refsnn.algorithms.bptt.bptt`.
     window : int
         Length of a window; T or more gives BPTT, 1 gives purely spatial gradients.
+    backend : {"plain", "cpu", "cuda"}
+        Which kernels run the neurons of a spiking stack.
 
     Returns
     -------

@@ -12,12 +12,11 @@ import importlib
 from types import ModuleType
 
 from refsnn import checks
+from refsnn.kernels.errors import BackendUnavailableError
+
+__all__ = ["BACKENDS", "BackendUnavailableError", "spiking_kernels"]
 
 BACKENDS = ("plain", "cpu", "cuda")
-
-
-class BackendUnavailableError(RuntimeError):
-    """The backend was asked for by its right name, but this machine cannot run it."""
 
 
 def spiking_kernels(backend: str) -> ModuleType:

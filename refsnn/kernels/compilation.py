@@ -91,6 +91,9 @@ def keep_fresh(dispatcher: Any) -> Any:
         dispatcher.enable_caching()
     except RuntimeError:  # Numba found no place to write, or the function has no file (a REPL)
         return dispatcher
-    cache_file = dispatcher._cache._cache_file
+    cache_file: Any = getattr(dispatcher._cache, "_cache_file", None)
+    if not hasattr(cache_file, "_source_stamp"):  # a Numba that keeps its stamp elsewhere: better no cache
+        dispatcher._cache.disable()
+        return dispatcher
     cache_file._source_stamp = (cache_file._source_stamp, source_fingerprint())
     return dispatcher

@@ -189,6 +189,6 @@ def mnist(progress: Progress, epochs: int = 12) -> ExperimentResult:
                 learning_curves({PAPER.name: [history]}, "MNIST, 10-512-784"),
             )
         ],
-        notes=f"One seed; $T={FREE_STEPS}$, $K={NUDGED_STEPS}$, $\\beta={NUDGE}$, batch 20, float32; the paper's "
-        "learning rates with cosine decay, for at constant rates the error of single epochs moves by half a point.",
+        notes=f"One seed; $T={FREE_STEPS}$, $K={NUDGED_STEPS}$, $\\beta={NUDGE}$, batch 20, float32. The "
+        "paper's learning rates with cosine decay: with constant ones single epochs differ by half a point.",
     )

@@ -1,0 +1,1 @@
+"""Loops in NumPy: the specification as executed."""

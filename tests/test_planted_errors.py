@@ -1,0 +1,127 @@
+"""The ledger must notice: one error at a time is planted in a copy, and claims must turn red."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# a few claims a plant: each copy compiles its kernels anew
+RATE = tuple(f"rate_backpropagation/{id}" for id in ("X3", "X8", "X12", "N6"))
+EQUILIBRIUM = tuple(f"equilibrium_propagation/{id}" for id in ("O1", "O2", "O3", "O4", "O6", "O7"))
+
+# name: (file, what stands there, what is planted, claims to run)
+PLANTS = {
+    "reset term of the adjoint dropped": (
+        "refsnn/equations/spiking.py",
+        "    return one - threshold * spike_slope\n",
+        "    return one\n",
+        RATE,
+    ),
+    "potential adjoint dropped": (
+        "refsnn/equations/spiking.py",
+        "    return spike_adjoint * spike_slope + potential_adjoint * reset_slope\n",
+        "    return spike_adjoint * spike_slope\n",
+        RATE,
+    ),
+    "trace shifted by one step": (
+        "refsnn/kernels/cpu/spiking.py",
+        "                slopes[j] += spike_slope * rho[j]\n"
+        "                counts[j] += spike\n"
+        "                rho[j] = next_trace(one, rho[j], leak * slope_of_reset)\n",
+        "                rho[j] = next_trace(one, rho[j], leak * slope_of_reset)\n"
+        "                slopes[j] += spike_slope * rho[j]\n"
+        "                counts[j] += spike\n",
+        RATE,
+    ),
+    "1/T forgotten": (
+        "refsnn/algorithms/rate_backpropagation.py",
+        '    if scale == "paper":\n        readout_adjoint /= len(inputs)\n',
+        "",
+        RATE,
+    ),
+    "1/T of the readout forgotten in BPTT": (
+        "refsnn/algorithms/bptt.py",
+        "    readout_adjoint = loss_gradient(outputs, targets) / steps\n",
+        "    readout_adjoint = loss_gradient(outputs, targets)\n",
+        RATE,
+    ),
+    "surrogate at the potential after the reset": (
+        "refsnn/kernels/cpu/spiking.py",
+        "                h = charged_t[j]\n"
+        "                spike = fire(h, threshold, one)\n"
+        "                spike_slope = surrogate(h - threshold, slope, height, one)\n",
+        "                h = charged_t[j]\n"
+        "                spike = fire(h, threshold, one)\n"
+        "                spike_slope = surrogate(h - threshold * spike - threshold, slope, height, one)\n",
+        RATE,
+    ),
+    "nudge with the wrong sign": (
+        "refsnn/equations/relaxation.py",
+        "    return nudge * (target - state)\n",
+        "    return nudge * (state - target)\n",
+        EQUILIBRIUM,
+    ),
+    "second use of a tied weight dropped": (
+        "refsnn/models/couplings.py",
+        "            if self.tied:\n"
+        '                share[f"{name}.weight"] += rates[post].T @ delta[pre]\n'
+        "            else:\n",
+        "            if not self.tied:\n",
+        EQUILIBRIUM,
+    ),
+    "second phase of the symmetric update dropped": (
+        "refsnn/algorithms/equilibrium_propagation.py",
+        "free.state, nudged_steps, targets, -nudge, drive)",
+        "free.state, nudged_steps, None, 0.0, drive)",
+        EQUILIBRIUM,
+    ),
+    "states compared one step late": (
+        "refsnn/algorithms/bptt_convergent.py",
+        "free.kept[-2 - t]",
+        "free.kept[-1 - t]",
+        ("equilibrium_propagation/O7",),
+    ),
+}
+
+
+def run_on_copy(folder: Path, claims: tuple[str, ...], plant: tuple[str, str, str] | None) -> list[dict]:
+    for room in ("refsnn", "validation"):
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    if plant is not None:
+        path, old, new = folder / plant[0], plant[1], plant[2]
+        source = path.read_text(encoding="utf-8")
+        assert source.count(old) == 1, f"{plant[0]} holds the text to replace {source.count(old)} times"
+        path.write_text(source.replace(old, new), encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-m", "validation", "--seed", "7", "--json", "records.json", *claims],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (folder / "records.json").exists(), done.stdout + done.stderr
+    records = json.loads((folder / "records.json").read_text(encoding="utf-8"))
+    red = [entry for entry in records if not (entry["holds"] and entry["control_fails"])]
+    assert done.returncode == (1 if red else 0), done.stdout + done.stderr
+    return red
+
+
+@pytest.mark.parametrize("claims", [RATE, EQUILIBRIUM], ids=["rate", "equilibrium"])
+def test_nothing_is_red_where_nothing_is_planted(tmp_path, claims):
+    assert run_on_copy(tmp_path, claims, None) == []
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_error_turns_a_claim_red(tmp_path, name):
+    path, old, new, claims = PLANTS[name]
+    red = run_on_copy(tmp_path, claims, (path, old, new))
+    assert red, f"no claim noticed: {name}"
+    print(f"{name}: {', '.join(entry['id'] for entry in red)}")
