@@ -251,9 +251,15 @@ def labels(name: str, value: Any, batch: int, classes: int) -> np.ndarray:
 
 
 def parameters(
-    name: str, value: Any, shapes: Mapping[str, tuple[int, ...]], allow_complex: bool = False
+    name: str,
+    value: Any,
+    shapes: Mapping[str, tuple[int, ...]],
+    allow_complex: bool = False,
+    dtype: np.dtype | None = None,
 ) -> dict[str, np.ndarray]:
     """Return a parameter dict whose keys, shapes and common dtype are as the model says.
+
+    With `dtype`, it must be that one.
 
     Raises
     ------
@@ -273,7 +279,6 @@ def parameters(
     if missing or unknown:
         raise ValueError(f"{name}: expected the keys {sorted(shapes)}; missing {missing}, unknown {unknown}")
     checked: dict[str, np.ndarray] = {}
-    dtype = None
     for key, shape in shapes.items():
         checked[key] = float_array(f"{name}[{key!r}]", value[key], shape, dtype, allow_complex)
         if not allow_complex:

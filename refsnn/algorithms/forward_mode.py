@@ -31,7 +31,7 @@ def forward_mode(
     parameters, inputs, targets
         As in `refsnn.algorithms.bptt.bptt`.
     direction : dict of str to ndarray
-        Shaped like the parameters.
+        Shaped like the parameters, of the same dtype.
 
     Returns
     -------
@@ -51,7 +51,8 @@ def forward_mode(
     >>> loss, derivative = forward_mode(stack, parameters, np.ones((1, 1, 2)), [0], parameters)
     """
     parameters, inputs, targets = model.check(parameters, inputs, targets)
-    direction = checks.parameters("direction", direction, model.parameter_shapes())
+    dtype = next(iter(parameters.values())).dtype
+    direction = checks.parameters("direction", direction, model.parameter_shapes(), dtype=dtype)
     final, tangent = _push(model, parameters, inputs, direction)
     cotangent = model.loss_gradient(final, targets, len(inputs))
     derivative = sum(float((cotangent[name] * tangent[name]).sum()) for name in cotangent)

@@ -56,6 +56,10 @@ def affine_spike_gradient(
     True
     """
     parameters, inputs, targets = model.check(parameters, inputs, targets)
+    if parameters["readout.bias"].dtype != np.float64:
+        raise TypeError(
+            "parameters: expected float64, got float32; an oracle needs all its digits, cast them up"
+        )
     nominal: list[dict[int, tuple[np.ndarray, np.ndarray]]] = []
     _run(model, parameters, inputs, targets, nominal)
     gradients = {}
