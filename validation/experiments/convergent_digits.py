@@ -106,16 +106,16 @@ def compare(rules: list[Rule], seeds: int, epochs: int, progress: Progress) -> E
     return ExperimentResult(
         table_header=(
             "rule",
-            "test error",
-            "mean of the last five epochs",
+            "test error, mean of the last five epochs",
+            "last epoch",
             "train error, last epoch",
             "largest residual, last free phase",
         ),
         table_rows=[
             (
                 name,
-                summary(histories),
                 summary(histories, epochs=5),
+                summary(histories),
                 f"{100 * np.mean([h.train_errors[-1] for h in histories]):.2f} %",
                 f"{max(h.diagnostics['residual'] for h in histories):.1e}",
             )

@@ -121,7 +121,7 @@ def error_rate(
 def learning_curves(runs: Mapping[str, list[History]], title: str) -> Any:
     """Test error against epochs, mean over seeds with the range shaded."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
     drawing = Figure(figsize=(7.2, 3.2))
     axes = drawing.subplots()
@@ -133,8 +133,9 @@ def learning_curves(runs: Mapping[str, list[History]], title: str) -> Any:
             epochs, errors.min(axis=0), errors.max(axis=0), color=line.get_color(), alpha=0.15, linewidth=0
         )
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(FixedLocator([0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5]))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.yaxis.set_minor_formatter(PercentFormatter(1.0, decimals=0))
     axes.set(xlabel="epoch", ylabel="test error", title=title)
     axes.legend()
     return drawing
