@@ -124,7 +124,7 @@ def compare(rules: list[Rule], seeds: int, epochs: int, progress: Progress) -> E
         figures=[
             (
                 "Learning curves",
-                "Test error after each epoch; mean and range over seeds.",
+                "Test error after each epoch; mean over seeds, with their range where there are up to four curves.",
                 learning_curves(found, "digits, prototypical network 10-128-64"),
             )
         ],

@@ -96,7 +96,13 @@ def compare(settings: list[tuple[str, int]], seeds: int, progress: Progress) -> 
             "firing rates",
         ),
         table_rows=rows,
-        figures=[("Learning curves", "Test error after each epoch; mean and range over seeds.", figure)],
+        figures=[
+            (
+                "Learning curves",
+                "Test error after each epoch; mean over seeds, with their range where there are up to four curves.",
+                figure,
+            )
+        ],
         notes=f"{seeds} seeds; SGD with rate 0.1, momentum 0.9, cosine decay, batch 64, 15 epochs, float32. "
         "The cosine compares both gradients on the same network and batch, every 20 updates of the "
         "rate-based training.",

@@ -119,7 +119,7 @@ def error_rate(
 
 
 def learning_curves(runs: Mapping[str, list[History]], title: str) -> Any:
-    """Test error against epochs, mean over seeds with the range shaded."""
+    """Test error against epochs, mean over seeds; the range over seeds is shaded for up to four curves."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
@@ -129,15 +129,21 @@ def learning_curves(runs: Mapping[str, list[History]], title: str) -> Any:
         errors = np.array([history.test_errors for history in histories])
         epochs = np.arange(1, errors.shape[1] + 1)
         (line,) = axes.plot(epochs, errors.mean(axis=0), label=name)
-        axes.fill_between(
-            epochs, errors.min(axis=0), errors.max(axis=0), color=line.get_color(), alpha=0.15, linewidth=0
-        )
+        if len(runs) <= 4:  # more ranges than that hide each other
+            axes.fill_between(
+                epochs,
+                errors.min(axis=0),
+                errors.max(axis=0),
+                color=line.get_color(),
+                alpha=0.15,
+                linewidth=0,
+            )
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(FixedLocator([0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set(xlabel="epoch", ylabel="test error", title=title)
-    axes.legend()
+    axes.legend(loc="upper right", ncols=1 + len(runs) // 5)
     return drawing
 
 
