@@ -88,8 +88,12 @@ def float_array(
 
 
 def _as_numpy(name: str, value: Any) -> np.ndarray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: expected an array without a mask, got a masked array; fill the masked entries first"
+        )
     if isinstance(value, np.ndarray):
-        return value
+        return value.view(np.ndarray)
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         return np.from_dlpack(value)
     try:
@@ -118,6 +122,46 @@ def _check_shape(name: str, array: np.ndarray, shape: Shape) -> None:
             raise ValueError(
                 f"{name}: expected shape {wanted}, got {array.shape}; nothing is broadcast silently"
             )
+
+
+def float_dtype(name: str, value: Any) -> np.dtype:
+    """Return `value` as the dtype float32 or float64.
+
+    Raises
+    ------
+    TypeError
+        For any other dtype: the algorithms compute in these two.
+
+    Examples
+    --------
+    >>> float_dtype("dtype", "float32")
+    dtype('float32')
+    """
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype not in FLOATS:
+        raise TypeError(f"{name}: expected float32 or float64, got {value!r}")
+    return dtype
+
+
+def instance(name: str, value: Any, kind: type, example: str) -> Any:
+    """Return `value` if it is a `kind`.
+
+    Raises
+    ------
+    TypeError
+        Naming what came, and an example of what should.
+
+    Examples
+    --------
+    >>> instance("steps", 3, int, "3")
+    3
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: expected a {kind.__name__} such as {example}, got {value!r}")
+    return value
 
 
 def number(

@@ -33,7 +33,7 @@ FLAGS = {
     "exact-threshold": "a charged potential equals the threshold to the last bit (dyadic numbers)",
     "residual-above-threshold": "after a soft reset the potential is still above the threshold",
     "reset-value": "the hard reset goes to a value other than zero",
-    "live-reset": "the gradient flows through the reset",
+    "attached-reset": "the gradient flows through the reset",
     "silent": "no neuron fires",
     "saturated": "every neuron fires at every step",
     "one-step": "T = 1",
@@ -89,52 +89,46 @@ def cases() -> Iterator[VectorCase]:
     """
     rng = np.random.default_rng(20190101)
 
-    def case(
-        name: str, flags: tuple[str, ...], neuron: SpikingNeuron, current: Any, **other: Any
-    ) -> VectorCase:
+    def case(name: str, neuron: SpikingNeuron, current: Any, *flags: str, **other: Any) -> VectorCase:
         current = np.atleast_2d(np.asarray(current, dtype=float))
-        start = np.full(current.shape[1], neuron.reset_value)
-        upstream = rng.standard_normal(current.shape)
-        return VectorCase(name, flags, neuron, current, **{"start": start, "spike_adjoint": upstream} | other)
+        arrays = {
+            "start": np.full(current.shape[1], neuron.reset_value),
+            "spike_adjoint": rng.standard_normal(current.shape),
+        } | other
+        of_the_inputs = {
+            "attached-reset": not neuron.detach_reset,
+            "reset-value": neuron.reset_value != 0,
+            "one-step": len(current) == 1,
+            "one-neuron": current.shape[1] == 1,
+            "long": len(current) >= 1000,
+            "negative-drive": bool(current.max() <= 0 and current.mean() < -1),
+            "carried-state": bool((arrays["start"] != neuron.reset_value).any()),
+            "zero-upstream": not arrays["spike_adjoint"].any(),
+        }
+        flags += tuple(flag for flag, holds in of_the_inputs.items() if holds)
+        return VectorCase(name, flags, neuron, current, **arrays)
 
     neurons = {
         "soft-detached": SpikingNeuron(0.9),
-        "soft-live": SpikingNeuron(0.9, detach_reset=False, surrogate=Surrogate("arctan", np.pi, 1.0)),
+        "soft-attached": SpikingNeuron(0.9, detach_reset=False, surrogate=Surrogate("arctan", np.pi, 1.0)),
         "hard-detached": SpikingNeuron(0.7, reset="hard", surrogate=Surrogate("triangle", 1.0, 0.3)),
-        "hard-live": SpikingNeuron(0.7, 1.2, reset="hard", reset_value=-0.25, detach_reset=False),
+        "hard-attached": SpikingNeuron(0.7, 1.2, reset="hard", reset_value=-0.25, detach_reset=False),
     }
     for name, neuron in neurons.items():
-        flags = (
-            ["random"]
-            + ["live-reset"] * (not neuron.detach_reset)
-            + ["reset-value"] * (neuron.reset_value != 0)
-        )
-        yield case(f"random/{name}", tuple(flags), neuron, rng.normal(0.4, 0.8, (12, 8)))
-        yield case(
-            f"carried/{name}",
-            ("carried-state",),
-            neuron,
-            rng.normal(0.4, 0.8, (6, 4)),
-            start=rng.normal(0, 0.4, 4),
-        )
-    halves = SpikingNeuron(0.5)  # 1/2, 3/4 + ... are exact in every binary format
+        yield case(f"random/{name}", neuron, rng.normal(0.4, 0.8, (12, 8)), "random")
+        current, start = rng.normal(0.4, 0.8, (6, 4)), rng.normal(0, 0.4, 4)
+        yield case(f"carried/{name}", neuron, current, start=start)
+    halves = SpikingNeuron(0.5)  # halves and quarters are exact in every binary format
     dyadic = [[0.5], [0.75], [0.0], [1.0], [1.0]]
-    yield case("threshold/at-or-above", ("exact-threshold", "one-neuron"), halves, dyadic)
-    yield case("threshold/above", ("exact-threshold", "one-neuron"), SpikingNeuron(0.5, fires=">"), dyadic)
-    yield case("residual/soft", ("residual-above-threshold",), halves, [[3.5, 2.25], [0.0, 0.0], [0.0, 0.0]])
-    yield case("silent/soft", ("silent", "negative-drive"), neurons["soft-live"], -5 * rng.random((6, 4)))
-    yield case("saturated/hard", ("saturated",), neurons["hard-detached"], 1.5 + rng.random((6, 4)))
-    yield case("one-step/soft", ("one-step", "one-neuron"), neurons["soft-detached"], [[1.25]])
-    yield case(
-        "zero-upstream/hard",
-        ("zero-upstream",),
-        neurons["hard-live"],
-        rng.normal(0.4, 0.8, (5, 3)),
-        spike_adjoint=np.zeros((5, 3)),
-    )
-    yield case(
-        "long/soft-live", ("long", "live-reset"), neurons["soft-live"], rng.normal(0.2, 0.5, (1000, 4))
-    )
+    yield case("threshold/at-or-above", halves, dyadic, "exact-threshold")
+    yield case("threshold/above", SpikingNeuron(0.5, fires=">"), dyadic, "exact-threshold")
+    yield case("residual/soft", halves, [[3.5, 2.25], [0.0, 0.0], [0.0, 0.0]], "residual-above-threshold")
+    yield case("silent/soft", neurons["soft-attached"], -5 * rng.random((6, 4)), "silent")
+    yield case("saturated/hard", neurons["hard-detached"], 1.5 + rng.random((6, 4)), "saturated")
+    yield case("one-step/soft", neurons["soft-detached"], [[1.25]], "saturated")
+    current = rng.normal(0.4, 0.8, (5, 3))
+    yield case("zero-upstream/hard", neurons["hard-attached"], current, spike_adjoint=np.zeros((5, 3)))
+    yield case("long/soft-attached", neurons["soft-attached"], rng.normal(0.2, 0.5, (1000, 4)))
 
 
 def expected(case: VectorCase, backend: str = "plain", dtype: Any = np.float64) -> dict[str, np.ndarray]:
@@ -198,24 +192,25 @@ def write_vectors(folder: str | os.PathLike[str]) -> Path:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"folder: expected an existing folder, got {folder}; create it first")
-    path, temporary = folder / FILE, folder / f".{FILE}.{os.getpid()}"
+    paths = [folder / FILE, folder / MANIFEST]
+    temporaries = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]
     try:
-        with h5py.File(temporary, "w") as file:
+        with h5py.File(temporaries[0], "w") as file:
             file.attrs["format"] = FORMAT
             for case in cases():
                 _write_case(file.create_group(case.name), case)
-        os.replace(temporary, path)
+        manifest = {
+            "format": FORMAT,
+            "files": {FILE: {"sha256": sha256(temporaries[0]), "cases": [case.name for case in cases()]}},
+            "flags": FLAGS,
+        }
+        temporaries[1].write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        for temporary, path in zip(temporaries, paths, strict=True):
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
-    manifest = {
-        "format": FORMAT,
-        "files": {FILE: {"sha256": sha256(path), "cases": [case.name for case in cases()]}},
-        "flags": FLAGS,
-    }
-    temporary = folder / f".{MANIFEST}.{os.getpid()}"
-    temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / MANIFEST)
-    return path
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
+    return paths[0]
 
 
 def _write_case(group: h5py.Group, case: VectorCase) -> None:

@@ -48,7 +48,7 @@ def kernels(neuron, real):
     yield ("galerkin_forward", spiking._galerkin_kernel(neuron.equations),
            (plane, plane, row, plane, row, cube, plane, plane, *constants))
 
-def contracted(potential, current, leak, rest, one):
+def contracted(potential, current, leak, reset_value, one):
     return leak * potential + current
 
 found = {}

@@ -38,18 +38,18 @@ def affine_run(
     neuron: SpikingNeuron, weight: Any, bias: Any, inputs: Any, nominal: list | None = None
 ) -> tuple[np.ndarray, list]:
     """The layer step by step; with `nominal`, affine spikes around it: its derivative is the surrogate's."""
-    leak, threshold, rest, attached, slope, height, one = neuron.constants(np.float64)
+    leak, threshold, reset_value, attached, slope, height, one = neuron.constants(np.float64)
     charge, fire, reset, _, surrogate = neuron.equations
-    potential, spikes, record = rest, [], []
+    potential, spikes, record = reset_value, [], []
     for t in range(len(inputs)):
         current = inputs[t] @ np.swapaxes(weight, -1, -2) + bias[..., None, :]
-        charged = charge(potential, current, leak, rest, one)
+        charged = charge(potential, current, leak, reset_value, one)
         if nominal is None:
             before, fired = charged, fire(charged, threshold, one)
         else:
             before, fired = nominal[t]
         spike = fired + surrogate(before - threshold, slope, height, one) * (charged - before)
-        potential = reset(charged, spike if attached else fired, threshold, rest, one)
+        potential = reset(charged, spike if attached else fired, threshold, reset_value, one)
         spikes.append(spike)
         record.append((charged, fired))
     return np.stack(spikes), record

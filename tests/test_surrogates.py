@@ -114,6 +114,12 @@ FORMULAS = {
     "bellec2018": lambda u: 0.3 * max(0.0, 1 - abs(u)),
     "snntorch-1.0.0-atan": lambda u: 1 / (1 + (math.pi * u) ** 2),
     "snntorch-1.0.0-fast_sigmoid": lambda u: 1 / (1 + 25 * abs(u)) ** 2,
+    "snntorch-1.0.0-sigmoid": lambda u: 25 * math.exp(-25 * u) / (1 + math.exp(-25 * u)) ** 2,
+    "spikingjelly-2.0.0-Sigmoid": lambda u: 4 * math.exp(-4 * u) / (1 + math.exp(-4 * u)) ** 2,
+    "spikingjelly-2.0.0-ATan": lambda u: 1 / (1 + (math.pi / 2 * 2 * u) ** 2),
+    "spikingjelly-2.0.0-PiecewiseExp": lambda u: 0.5 * math.exp(-abs(u)),
+    "spikingjelly-2.0.0-Erf": lambda u: 2 / math.sqrt(math.pi) * math.exp(-4 * u**2),
+    "spikingjelly-2.0.0-SoftSign": lambda u: 1 / (1 + 2 * abs(u)) ** 2,
     "norse-1.1.0": lambda u: 1 / (1 + abs(u)) ** 2,
     "sinabs-3.1.3-SingleExponential": lambda u: 2 * math.exp(-2 * abs(u)),
     "sinabs-3.1.3-Gaussian": lambda u: math.exp(-(u**2) / (2 * 0.5**2)) / (0.5 * math.sqrt(2 * math.pi)),
@@ -135,6 +141,10 @@ def preset(name: str, distance: float) -> float:
 @pytest.mark.parametrize("name", AT_THRESHOLD)
 def test_presets_at_the_threshold(name):
     assert round(preset(name, 0.0), 3) == AT_THRESHOLD[name]
+
+
+def test_every_preset_has_its_formula():
+    assert set(FORMULAS) == set(PRESETS)
 
 
 @pytest.mark.parametrize("name", FORMULAS)

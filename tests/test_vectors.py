@@ -33,24 +33,34 @@ def test_code_gives_what_the_file_says(name, backend):
             )
 
 
-def test_flags_say_what_is_there():
+def test_every_flag_is_there_if_and_only_if_it_holds():
+    of_purpose = {"random", "negative-drive", "residual-above-threshold"}  # may hold elsewhere by chance
     seen = set()
     for case in CASES.values():
-        results, threshold = expected(case), case.neuron.threshold
-        margin = np.abs(results["charged"] - threshold).min()
-        seen |= set(case.flags)
-        assert set(case.flags) <= set(FLAGS)
-        assert ("exact-threshold" in case.flags) == (margin == 0)
-        if "residual-above-threshold" in case.flags:
-            assert (results["charged"] - threshold * results["spikes"] > threshold).any()
-        if "silent" in case.flags:
-            assert results["spikes"].sum() == 0
-        if "saturated" in case.flags:
-            assert results["spikes"].min() == 1
+        results, neuron = expected(case), case.neuron
+        holds = {
+            "exact-threshold": (results["charged"] == neuron.threshold).any(),
+            "reset-value": neuron.reset == "hard" and neuron.reset_value != 0,
+            "attached-reset": not neuron.detach_reset,
+            "silent": results["spikes"].max() == 0,
+            "saturated": results["spikes"].min() == 1,
+            "one-step": case.current.shape[0] == 1,
+            "one-neuron": case.current.shape[1] == 1,
+            "carried-state": not (case.start == neuron.reset_value).all(),
+            "zero-upstream": not results["current_adjoint"].any(),
+            "long": case.current.shape[0] == 1000,
+        }
+        found = {flag for flag, value in holds.items() if value}
+        assert found == set(case.flags) - of_purpose, case.name
         if "random" in case.flags:
             assert 0.05 < results["spikes"].mean() < 0.95
-        if "zero-upstream" in case.flags:
-            assert not results["current_adjoint"].any()
+        if "negative-drive" in case.flags:
+            assert case.current.mean() < -1
+        if "residual-above-threshold" in case.flags:
+            after = results["charged"] - neuron.threshold * results["spikes"]
+            assert neuron.reset == "soft"
+            assert (after > neuron.threshold).any()
+        seen |= set(case.flags)
     assert seen == set(FLAGS)
 
 
@@ -63,10 +73,10 @@ def test_manifest_pins_the_file():
 def test_a_changed_number_is_noticed(tmp_path):
     write_vectors(tmp_path)
     with h5py.File(tmp_path / FILE, "r+") as file:
-        stored = file["random/hard-live/expected/current_adjoint"]
+        stored = file["random/hard-attached/expected/current_adjoint"]
         stored[3, 2] *= 1 + 1e-9
         changed = stored[()]
-    found = expected(CASES["random/hard-live"])["current_adjoint"]
+    found = expected(CASES["random/hard-attached"])["current_adjoint"]
     with pytest.raises(AssertionError):
         np.testing.assert_allclose(changed, found, rtol=1e-12)
     manifest = json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))

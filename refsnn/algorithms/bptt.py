@@ -23,7 +23,7 @@ from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Model, Parameters, zeros_like
 from refsnn.models.losses import LOSSES
-from refsnn.models.sequences import as_sequence, linear, spike_statistics
+from refsnn.models.sequences import as_sequence, spike_statistics
 from refsnn.models.spiking_layer import spiking_layer_backward, spiking_layer_forward
 from refsnn.models.spiking_stack import DenseSpikingStack
 
@@ -73,6 +73,7 @@ def bptt(
     >>> result.gradients["layer.1.weight"].shape, result.diagnostics.steps_executed
     ((8, 4), 5)
     """
+    checks.instance("model", model, Model, "DenseSpikingStack((64, 32, 10))")
     if isinstance(model, DenseSpikingStack):
         return bptt_over_layers(model, parameters, inputs, targets, window=window, backend=backend)
     return bptt_over_steps(model, parameters, inputs, targets, window=window)
@@ -187,7 +188,7 @@ def bptt_over_layers(
         name = f"layer.{index}"
         weight, bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
         spikes, charged[name] = spiking_layer_forward(neuron, weight, bias, spikes, backend)
-    outputs = _time_mean_readout(spikes, parameters)
+    outputs = model.mean_readout(parameters, spikes.mean(axis=0))
     loss_function, loss_gradient = LOSSES[model.loss_function]
     rates, margin = spike_statistics(neuron, charged)
     bytes_kept = sum(array.nbytes for array in charged.values())
@@ -233,8 +234,3 @@ def _checked_window(window: int | None) -> int | None:
 def _spikes_of(model: DenseSpikingStack, charged: np.ndarray) -> np.ndarray:
     constants = model.neuron.constants(charged.dtype)
     return model.neuron.equations.fire(charged, constants.threshold, constants.one)
-
-
-def _time_mean_readout(spikes: np.ndarray, parameters: Parameters) -> np.ndarray:
-    """mean_t (W^L s_t + b^L)."""
-    return linear(spikes, parameters["readout.weight"], parameters["readout.bias"]).mean(axis=0)

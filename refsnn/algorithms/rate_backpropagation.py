@@ -162,8 +162,7 @@ def simulate_multi_step(
         sequence = neurons.run(current, kernels)
         rates[name], slopes[name] = neurons.spike_sum / steps, neurons.slope_sum / steps
     top = list(rates.values())[-1]
-    outputs = top @ parameters["readout.weight"].T + parameters["readout.bias"]
-    return RateRecord(rates, slopes, outputs)
+    return RateRecord(rates, slopes, model.mean_readout(parameters, top))
 
 
 def simulate_single_step(

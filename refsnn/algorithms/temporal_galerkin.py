@@ -50,6 +50,8 @@ def cosine_basis(n_modes: int, steps: int, dtype: Any = np.float64) -> np.ndarra
     ------
     ValueError
         If K is not in [1, T].
+    TypeError
+        For a dtype that is no float.
 
     Examples
     --------
@@ -59,6 +61,7 @@ def cosine_basis(n_modes: int, steps: int, dtype: Any = np.float64) -> np.ndarra
     """
     checks.count("steps", steps)
     checks.count("n_modes", n_modes)
+    dtype = checks.float_dtype("dtype", dtype)
     if n_modes > steps:
         raise ValueError(f"n_modes: expected at most T = {steps}, got {n_modes}; K = T is BPTT already")
     mode, time = np.arange(n_modes)[:, None], np.arange(1, steps + 1)[None, :]
@@ -128,7 +131,7 @@ def temporal_galerkin(
         gains.append(layer_gains)
         sequence = current  # the spikes were written over it
         rates[name] = float(sequence.mean())
-    outputs = linear(sequence, parameters["readout.weight"], parameters["readout.bias"]).mean(axis=0)
+    outputs = model.mean_readout(parameters, sequence.mean(axis=0))
 
     # Backward: one pass over coefficients, (K, B, n).
     loss_function, loss_gradient = LOSSES[model.loss_function]

@@ -1,6 +1,7 @@
 """One time step of a leaky integrate-and-fire neuron: charge, fire, reset, and their derivatives.
 
     h_t = leak v_{t-1} + I_t                     charge      (Yu 2024, Eq. 1)
+    h_t = leak v_{t-1} + (1 - leak) v_reset + I_t            with a hard reset: it leaks towards v_reset
     s_t = H(h_t - threshold)                     fire
     v_t = h_t - threshold s_t                    soft reset
     v_t = (1 - s_t) h_t + s_t v_reset            hard reset
@@ -8,6 +9,9 @@
 `charged` is h (before reset), `potential` is v (after reset, the state), `current` is I.  A leak of 1 is
 the integrate-and-fire neuron.  With psi = ds/dh, and kappa = psi where the gradient flows through the
 reset or 0 where it is detached, dv/dh is the `*_reset_slope`.
+
+Functions that stand for each other (two resets, two charges) have one signature, also where one of them does
+not use an argument: a kernel calls whichever the neuron's options choose.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from refsnn.equations.surrogates import SURROGATES, Surrogate
 
 
 @register_jitable
-def charge(potential: Value, current: Value, leak: Value, rest: Value, one: Value) -> Value:
+def charge(potential: Value, current: Value, leak: Value, reset_value: Value, one: Value) -> Value:
     """h_t = leak v_{t-1} + I_t.
 
     Examples
@@ -37,7 +41,9 @@ def charge(potential: Value, current: Value, leak: Value, rest: Value, one: Valu
 
 
 @register_jitable
-def charge_towards_rest(potential: Value, current: Value, leak: Value, rest: Value, one: Value) -> Value:
+def charge_towards_rest(
+    potential: Value, current: Value, leak: Value, reset_value: Value, one: Value
+) -> Value:
     """h_t = leak v_{t-1} + (1 - leak) v_reset + I_t: the hard-reset neuron leaks towards its reset value.
 
     Examples
@@ -45,7 +51,7 @@ def charge_towards_rest(potential: Value, current: Value, leak: Value, rest: Val
     >>> charge_towards_rest(1.0, 0.25, 0.5, -1.0, 1.0)
     0.25
     """
-    return rounded_product(leak, potential) + rounded_product(one - leak, rest) + current
+    return rounded_product(leak, potential) + rounded_product(one - leak, reset_value) + current
 
 
 @register_jitable
@@ -73,7 +79,7 @@ def fire_above(charged: Value, threshold: Value, one: Value) -> Value:
 
 
 @register_jitable
-def soft_reset(charged: Value, spike: Value, threshold: Value, rest: Value, one: Value) -> Value:
+def soft_reset(charged: Value, spike: Value, threshold: Value, reset_value: Value, one: Value) -> Value:
     """v_t = h_t - threshold s_t.
 
     Examples
@@ -86,7 +92,7 @@ def soft_reset(charged: Value, spike: Value, threshold: Value, rest: Value, one:
 
 @register_jitable
 def soft_reset_slope(
-    charged: Value, spike: Value, spike_slope: Value, threshold: Value, rest: Value, one: Value
+    charged: Value, spike: Value, spike_slope: Value, threshold: Value, reset_value: Value, one: Value
 ) -> Value:
     """dv/dh = 1 - threshold kappa.
 
@@ -99,7 +105,7 @@ def soft_reset_slope(
 
 
 @register_jitable
-def hard_reset(charged: Value, spike: Value, threshold: Value, rest: Value, one: Value) -> Value:
+def hard_reset(charged: Value, spike: Value, threshold: Value, reset_value: Value, one: Value) -> Value:
     """v_t = (1 - s_t) h_t + s_t v_reset.
 
     Examples
@@ -107,12 +113,12 @@ def hard_reset(charged: Value, spike: Value, threshold: Value, rest: Value, one:
     >>> hard_reset(1.5, 1.0, 1.0, -0.25, 1.0)
     -0.25
     """
-    return (one - spike) * charged + spike * rest
+    return (one - spike) * charged + spike * reset_value
 
 
 @register_jitable
 def hard_reset_slope(
-    charged: Value, spike: Value, spike_slope: Value, threshold: Value, rest: Value, one: Value
+    charged: Value, spike: Value, spike_slope: Value, threshold: Value, reset_value: Value, one: Value
 ) -> Value:
     """dv/dh = (1 - s) + (v_reset - h) kappa.
 
@@ -121,7 +127,7 @@ def hard_reset_slope(
     >>> hard_reset_slope(1.5, 1.0, 0.5, 1.0, 0.0, 1.0)
     -0.75
     """
-    return (one - spike) + (rest - charged) * spike_slope
+    return (one - spike) + (reset_value - charged) * spike_slope
 
 
 @register_jitable
@@ -170,7 +176,7 @@ class StepConstants(NamedTuple):
 
     leak: np.floating
     threshold: np.floating
-    rest: np.floating
+    reset_value: np.floating
     attached: np.floating
     slope: np.floating
     height: np.floating
@@ -260,12 +266,23 @@ class SpikingNeuron:
         -------
         StepConstants
             NumPy scalars, so that nothing is promoted.
+
+        Raises
+        ------
+        ValueError
+            If threshold and reset value cannot be told apart, or from zero, in that dtype.
         """
         scalar = np.dtype(dtype).type
+        threshold, reset_value = scalar(self.threshold), scalar(self.reset_value)
+        if not 0 < threshold < np.inf or not reset_value < threshold:
+            raise ValueError(
+                f"threshold: expected 0 < threshold < inf and above reset_value also in {np.dtype(dtype)}, "
+                f"got {threshold} and reset_value {reset_value}; choose another unit, or float64"
+            )
         return StepConstants(
             leak=scalar(self.leak),
-            threshold=scalar(self.threshold),
-            rest=scalar(self.reset_value),
+            threshold=threshold,
+            reset_value=reset_value,
             attached=scalar(0 if self.detach_reset else 1),
             slope=scalar(self.surrogate.slope),
             height=scalar(self.surrogate.height),

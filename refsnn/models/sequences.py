@@ -106,7 +106,9 @@ def spike_statistics(
     >>> spike_statistics(SpikingNeuron(), {"layer.1": np.array([[[0.5, 1.25]]])})
     ({'layer.1': 0.5}, 0.25)
     """
-    threshold, one = neuron.constants(np.float64)[1], np.float64(1)
-    rates = {name: float(neuron.equations.fire(h, threshold, one).mean()) for name, h in charged.items()}
-    margins = [float(np.abs(h - neuron.threshold).min()) for h in charged.values()]
+    rates = {}
+    for name, h in charged.items():
+        constants = neuron.constants(h.dtype)  # the threshold in the dtype in which it was crossed
+        rates[name] = float(neuron.equations.fire(h, constants.threshold, constants.one).mean())
+    margins = [float(np.abs(h - neuron.constants(h.dtype).threshold).min()) for h in charged.values()]
     return rates, min(margins, default=None)

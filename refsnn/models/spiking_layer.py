@@ -80,6 +80,7 @@ def spiking_layer_forward(
     >>> spikes.ravel(), charged.ravel()
     (array([0., 1., 0.]), array([0.75  , 1.125 , 0.8125]))
     """
+    checks.instance("neuron", neuron, SpikingNeuron, "SpikingNeuron(leak=0.2)")
     kernels = spiking_kernels(backend)
     weight, bias, inputs = _checked(weight, bias, inputs)
     charged = linear(inputs, weight, bias)
@@ -142,12 +143,18 @@ def spiking_layer_backward(
     >>> gradients.weight, gradients.inputs.ravel()  # dL/dI = 0.875, 0.75, 0.5
     (array([[2.125]]), array([0.65625, 0.5625 , 0.375  ]))
     """
+    checks.instance("neuron", neuron, SpikingNeuron, "SpikingNeuron(leak=0.2)")
     kernels = spiking_kernels(backend)
     weight, bias, inputs = _checked(weight, bias, inputs)
     shape = (*inputs.shape[:2], weight.shape[0])
     charged = checks.float_array("charged", charged, shape, weight.dtype, finite=False)
     spike_adjoint = checks.float_array("spike_adjoint", spike_adjoint, shape, weight.dtype, finite=False)
-    window = checks.count("window", window, minimum=0)
+    window = min(checks.count("window", window, minimum=0), shape[0])
+    if overwrite_charged and not charged.flags.writeable:
+        raise ValueError(
+            "charged: expected an array that may be written to, got a read-only one; "
+            "pass overwrite_charged=False"
+        )
 
     adjoint = np.ascontiguousarray(charged) if overwrite_charged else charged.copy(order="C")
     potential_adjoint = np.zeros(adjoint[0].size, adjoint.dtype)

@@ -18,6 +18,7 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.equations.spiking import SpikingNeuron, charged_adjoint
+from refsnn.kernels import BACKENDS
 from refsnn.models.contract import Parameters, State, StaticInput
 from refsnn.models.losses import LOSSES, check_targets
 from refsnn.models.sequences import as_sequence
@@ -58,8 +59,7 @@ class DenseSpikingStack:
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", checks.widths("widths", self.widths))
         checks.choice("loss_function", self.loss_function, LOSSES)
-        if not isinstance(self.neuron, SpikingNeuron):
-            raise TypeError(f"neuron: expected a SpikingNeuron, got {self.neuron!r}")
+        checks.instance("neuron", self.neuron, SpikingNeuron, "SpikingNeuron(leak=0.2)")
 
     # -- parameters and state -------------------------------------------------------------------------
 
@@ -109,12 +109,21 @@ class DenseSpikingStack:
         dict of str to ndarray
             As `parameter_shapes` says.
 
+        Raises
+        ------
+        TypeError, ValueError
+            For an `rng` that is no Generator, a dtype that is no float, a negative or infinite number.
+
         Examples
         --------
         >>> DenseSpikingStack((2, 3)).initialise(np.random.default_rng(0))["readout.weight"].shape
         (3, 2)
         """
         checks.generator("rng", rng)
+        dtype = checks.float_dtype("dtype", dtype)
+        gain = checks.number("gain", gain, 0)
+        bias_mean = checks.number("bias_mean", bias_mean)
+        bias_deviation = checks.number("bias_deviation", bias_deviation, 0)
         parameters = {}
         for name, rows, columns in self._maps():
             deviation = gain / np.sqrt(columns)
@@ -235,11 +244,29 @@ class DenseSpikingStack:
         (5, 3)
         """
         parameters, inputs = self.check_inputs(parameters, inputs)
+        checks.choice("backend", backend, BACKENDS)
         spikes = as_sequence(inputs)
         for index in self.hidden:
             weight, bias = parameters[f"layer.{index}.weight"], parameters[f"layer.{index}.bias"]
             spikes, _ = spiking_layer_forward(self.neuron, weight, bias, spikes, backend)
-        return spikes.mean(axis=0) @ parameters["readout.weight"].T + parameters["readout.bias"]
+        return self.mean_readout(parameters, spikes.mean(axis=0))
+
+    def mean_readout(self, parameters: Parameters, rates: np.ndarray) -> np.ndarray:
+        """mean_t o_t = W^L mean_t s_t + b^L.
+
+        Parameters
+        ----------
+        parameters : dict of str to ndarray
+            As `parameter_shapes` says.
+        rates : ndarray, (B, n_{L-1})
+            mean_t s_t of the last hidden layer.
+
+        Returns
+        -------
+        ndarray, (B, n_L)
+            The readout averaged over time.
+        """
+        return rates @ parameters["readout.weight"].T + parameters["readout.bias"]
 
     # -- one time step and its derivatives ------------------------------------------------------------
 
@@ -252,7 +279,7 @@ class DenseSpikingStack:
             charged = self._charged(parameters, state, index, spikes)
             spikes = fire(charged, constants.threshold, constants.one)
             following[f"layer.{index}.potential"] = reset(
-                charged, spikes, constants.threshold, constants.rest, constants.one
+                charged, spikes, constants.threshold, constants.reset_value, constants.one
             )
         following["readout.sum"] = state["readout.sum"] + (
             spikes @ parameters["readout.weight"].T + parameters["readout.bias"]
@@ -264,15 +291,21 @@ class DenseSpikingStack:
         constants = self.neuron.constants(spikes.dtype)
         current = spikes @ parameters[f"layer.{index}.weight"].T + parameters[f"layer.{index}.bias"]
         potential = state[f"layer.{index}.potential"]
-        return self.neuron.equations.charge(potential, current, constants.leak, constants.rest, constants.one)
+        return self.neuron.equations.charge(
+            potential, current, constants.leak, constants.reset_value, constants.one
+        )
 
     def _slopes(self, charged: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Spikes, ds/dh and dv/dh at the charged potential."""
-        leak, threshold, rest, attached, slope, height, one = self.neuron.constants(charged.dtype)
+        leak, threshold, reset_value, attached, slope, height, one = self.neuron.constants(charged.dtype)
         _, fire, _, reset_slope, surrogate = self.neuron.equations
         spikes = fire(charged, threshold, one)
         spike_slope = surrogate(charged - threshold, slope, height, one)
-        return spikes, spike_slope, reset_slope(charged, spikes, attached * spike_slope, threshold, rest, one)
+        return (
+            spikes,
+            spike_slope,
+            reset_slope(charged, spikes, attached * spike_slope, threshold, reset_value, one),
+        )
 
     def step_vjp(
         self, parameters: Parameters, state: State, inputs: np.ndarray, cotangent: State

@@ -79,10 +79,10 @@ def _run(
     nominal: list[dict[int, tuple[np.ndarray, np.ndarray]]],
 ) -> np.ndarray:
     """The stack's recursion; records h0 and s0 where `nominal` is empty, else runs with affine spikes."""
-    leak, threshold, rest, attached, slope, height, one = model.neuron.constants(np.float64)
+    leak, threshold, reset_value, attached, slope, height, one = model.neuron.constants(np.float64)
     charge, fire, reset, _, surrogate = model.neuron.equations
     record = not nominal
-    potentials: dict[int, Any] = dict.fromkeys(model.hidden, rest)
+    potentials: dict[int, Any] = dict.fromkeys(model.hidden, reset_value)
     total: Any = 0.0
     for t in range(len(inputs)):
         spikes = inputs[t]
@@ -91,14 +91,14 @@ def _run(
         for index in model.hidden:
             weight, bias = parameters[f"layer.{index}.weight"], parameters[f"layer.{index}.bias"]
             current = spikes @ np.swapaxes(weight, -1, -2) + bias[..., None, :]
-            charged = charge(potentials[index], current, leak, rest, one)
+            charged = charge(potentials[index], current, leak, reset_value, one)
             if record:
                 nominal[t][index] = charged, fire(charged, threshold, one)
             nominal_charged, nominal_spikes = nominal[t][index]
             psi = surrogate(nominal_charged - threshold, slope, height, one)
             spikes = nominal_spikes + psi * (charged - nominal_charged)
             in_reset = spikes if attached else nominal_spikes
-            potentials[index] = reset(charged, in_reset, threshold, rest, one)
+            potentials[index] = reset(charged, in_reset, threshold, reset_value, one)
         weight, bias = parameters["readout.weight"], parameters["readout.bias"]
         total = total + spikes @ np.swapaxes(weight, -1, -2) + bias[..., None, :]
     return LOSSES[model.loss_function][0](total / len(inputs), targets)

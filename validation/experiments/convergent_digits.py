@@ -124,7 +124,7 @@ def compare(rules: list[Rule], seeds: int, epochs: int, progress: Progress) -> E
         figures=[
             (
                 "Learning curves",
-                "Test error after each epoch; mean over seeds, with their range where there are up to four curves.",
+                "Test error after each epoch; mean over seeds, and up to four curves with their range.",
                 learning_curves(found, "digits, prototypical network 10-128-64"),
             )
         ],

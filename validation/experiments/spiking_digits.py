@@ -99,7 +99,7 @@ def compare(settings: list[tuple[str, int]], seeds: int, progress: Progress) -> 
         figures=[
             (
                 "Learning curves",
-                "Test error after each epoch; mean over seeds, with their range where there are up to four curves.",
+                "Test error after each epoch; mean over seeds, and up to four curves with their range.",
                 figure,
             )
         ],

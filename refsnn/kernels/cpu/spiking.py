@@ -31,23 +31,25 @@ def forward(
     """See `refsnn.kernels.plain.spiking.forward`."""
     charge, fire, reset, _, _ = neuron.equations
     kernel = _forward_kernel(charge, fire, reset, in_place=same_memory(current, charged))
-    leak, threshold, rest, _, _, _, one = neuron.constants(potential.dtype)
-    over_columns(kernel, current.shape, (current, potential, charged, spikes, leak, threshold, rest, one))
+    leak, threshold, reset_value, _, _, _, one = neuron.constants(potential.dtype)
+    over_columns(
+        kernel, current.shape, (current, potential, charged, spikes, leak, threshold, reset_value, one)
+    )
 
 
 @functools.cache
 def _forward_kernel(charge: Callable, fire: Callable, reset: Callable, in_place: bool) -> Callable:
-    def kernel(current, potential, charged, spikes, leak, threshold, rest, one, first, last):
+    def kernel(current, potential, charged, spikes, leak, threshold, reset_value, one, first, last):
         v = potential[first:last]
         for t in range(current.shape[0]):
             charged_t, spikes_t = charged[t, first:last], spikes[t, first:last]
             current_t = charged_t if in_place else current[t, first:last]
             for j in range(v.size):
-                h = charge(v[j], current_t[j], leak, rest, one)
+                h = charge(v[j], current_t[j], leak, reset_value, one)
                 spike = fire(h, threshold, one)
                 charged_t[j] = h
                 spikes_t[j] = spike
-                v[j] = reset(h, spike, threshold, rest, one)
+                v[j] = reset(h, spike, threshold, reset_value, one)
 
     return compiled(kernel)
 
@@ -75,7 +77,7 @@ def backward(
 def _backward_kernel(fire: Callable, reset_slope: Callable, surrogate: Callable, in_place: bool) -> Callable:
     def kernel(
         charged, spike_adjoint, potential_adjoint, current_adjoint, window,
-        leak, threshold, rest, attached, slope, height, one, first, last,
+        leak, threshold, reset_value, attached, slope, height, one, first, last,
     ):  # fmt: skip
         steps = charged.shape[0]
         v_adjoint = potential_adjoint[first:last]
@@ -87,7 +89,7 @@ def _backward_kernel(fire: Callable, reset_slope: Callable, surrogate: Callable,
                 h = charged_t[j]
                 spike = fire(h, threshold, one)
                 spike_slope = surrogate(h - threshold, slope, height, one)
-                slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, rest, one)
+                slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, reset_value, one)
                 adjoint = charged_adjoint(spike_adjoint_t[j], v_adjoint[j], spike_slope, slope_of_reset)
                 current_adjoint_t[j] = adjoint
                 v_adjoint[j] = kept * (leak * adjoint)
@@ -116,7 +118,7 @@ def _rate_kernel(equations: StepEquations, in_place: bool) -> Callable:
 
     def kernel(
         current, potential, trace, slope_sum, spike_sum, spikes,
-        leak, threshold, rest, attached, slope, height, one, first, last,
+        leak, threshold, reset_value, attached, slope, height, one, first, last,
     ):  # fmt: skip
         v, rho = potential[first:last], trace[first:last]
         slopes, counts = slope_sum[first:last], spike_sum[first:last]
@@ -124,14 +126,14 @@ def _rate_kernel(equations: StepEquations, in_place: bool) -> Callable:
             spikes_t = spikes[t, first:last]
             current_t = spikes_t if in_place else current[t, first:last]
             for j in range(v.size):
-                h = charge(v[j], current_t[j], leak, rest, one)
+                h = charge(v[j], current_t[j], leak, reset_value, one)
                 spike = fire(h, threshold, one)
                 spike_slope = surrogate(h - threshold, slope, height, one)
-                slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, rest, one)
+                slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, reset_value, one)
                 slopes[j] += spike_slope * rho[j]
                 counts[j] += spike
                 rho[j] = next_trace(one, rho[j], leak * slope_of_reset)
-                v[j] = reset(h, spike, threshold, rest, one)
+                v[j] = reset(h, spike, threshold, reset_value, one)
                 spikes_t[j] = spike
 
     return compiled(kernel)
@@ -164,7 +166,7 @@ def _galerkin_kernel(equations: StepEquations, in_place: bool) -> Callable:
 
     def kernel(
         current, basis, potential, traces, factor, gains, coefficients, spikes,
-        leak, threshold, rest, attached, slope, height, one, first, last,
+        leak, threshold, reset_value, attached, slope, height, one, first, last,
     ):  # fmt: skip
         modes = basis.shape[0]
         v, old_factor = potential[first:last], factor[first:last]
@@ -173,12 +175,12 @@ def _galerkin_kernel(equations: StepEquations, in_place: bool) -> Callable:
             spikes_t = spikes[t, first:last]
             current_t = spikes_t if in_place else current[t, first:last]
             for j in range(v.size):
-                h = charge(v[j], current_t[j], leak, rest, one)
+                h = charge(v[j], current_t[j], leak, reset_value, one)
                 spike = fire(h, threshold, one)
                 spike_slope = surrogate(h - threshold, slope, height, one)
-                slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, rest, one)
+                slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, reset_value, one)
                 slopes[j], fired[j], new_factor[j] = spike_slope, spike, leak * slope_of_reset
-                v[j] = reset(h, spike, threshold, rest, one)
+                v[j] = reset(h, spike, threshold, reset_value, one)
                 spikes_t[j] = spike
             for k in range(modes):
                 drive, rho, coefficient = basis[k, t], traces[k, first:last], coefficients[k, first:last]

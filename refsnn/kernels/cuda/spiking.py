@@ -26,24 +26,24 @@ def forward(
     """See `refsnn.kernels.plain.spiking.forward`."""
     charge, fire, reset, _, _ = neuron.equations
     kernel = _forward_kernel(charge, fire, reset)
-    leak, threshold, rest, _, _, _, one = neuron.constants(potential.dtype)
+    leak, threshold, reset_value, _, _, _, one = neuron.constants(potential.dtype)
     arrays = read(current), updated(potential), filled(charged), filled(spikes)
-    over_columns(kernel, current.shape, (*arrays, leak, threshold, rest, one))
+    over_columns(kernel, current.shape, (*arrays, leak, threshold, reset_value, one))
 
 
 @functools.cache
 def _forward_kernel(charge: Callable, fire: Callable, reset: Callable) -> Callable:
-    def kernel(current, potential, charged, spikes, leak, threshold, rest, one):
+    def kernel(current, potential, charged, spikes, leak, threshold, reset_value, one):
         j = cuda.grid(1)
         if j >= current.shape[1]:
             return
         v = potential[j]
         for t in range(current.shape[0]):
-            h = charge(v, current[t, j], leak, rest, one)
+            h = charge(v, current[t, j], leak, reset_value, one)
             spike = fire(h, threshold, one)
             charged[t, j] = h
             spikes[t, j] = spike
-            v = reset(h, spike, threshold, rest, one)
+            v = reset(h, spike, threshold, reset_value, one)
         potential[j] = v
 
     return compiled(kernel)
@@ -69,7 +69,7 @@ def backward(
 def _backward_kernel(fire: Callable, reset_slope: Callable, surrogate: Callable) -> Callable:
     def kernel(
         charged, spike_adjoint, potential_adjoint, current_adjoint, window,
-        leak, threshold, rest, attached, slope, height, one,
+        leak, threshold, reset_value, attached, slope, height, one,
     ):  # fmt: skip
         j = cuda.grid(1)
         if j >= charged.shape[1]:
@@ -81,7 +81,7 @@ def _backward_kernel(fire: Callable, reset_slope: Callable, surrogate: Callable)
             h = charged[t, j]
             spike = fire(h, threshold, one)
             spike_slope = surrogate(h - threshold, slope, height, one)
-            slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, rest, one)
+            slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, reset_value, one)
             adjoint = charged_adjoint(spike_adjoint[t, j], from_later, spike_slope, slope_of_reset)
             current_adjoint[t, j] = adjoint
             from_later = kept * (leak * adjoint)
@@ -112,21 +112,21 @@ def _rate_kernel(equations: StepEquations) -> Callable:
 
     def kernel(
         current, potential, trace, slope_sum, spike_sum, spikes,
-        leak, threshold, rest, attached, slope, height, one,
+        leak, threshold, reset_value, attached, slope, height, one,
     ):  # fmt: skip
         j = cuda.grid(1)
         if j >= current.shape[1]:
             return
         v, rho, slopes, count = potential[j], trace[j], slope_sum[j], spike_sum[j]
         for t in range(current.shape[0]):
-            h = charge(v, current[t, j], leak, rest, one)
+            h = charge(v, current[t, j], leak, reset_value, one)
             spike = fire(h, threshold, one)
             spike_slope = surrogate(h - threshold, slope, height, one)
-            slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, rest, one)
+            slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, reset_value, one)
             slopes += spike_slope * rho
             count += spike
             rho = next_trace(one, rho, leak * slope_of_reset)
-            v = reset(h, spike, threshold, rest, one)
+            v = reset(h, spike, threshold, reset_value, one)
             spikes[t, j] = spike
         potential[j], trace[j], slope_sum[j], spike_sum[j] = v, rho, slopes, count
 
@@ -157,7 +157,7 @@ def _galerkin_kernel(equations: StepEquations) -> Callable:
 
     def kernel(
         current, basis, potential, traces, factor, gains, coefficients, spikes,
-        leak, threshold, rest, attached, slope, height, one,
+        leak, threshold, reset_value, attached, slope, height, one,
     ):  # fmt: skip
         j = cuda.grid(1)
         if j >= current.shape[1]:
@@ -165,10 +165,10 @@ def _galerkin_kernel(equations: StepEquations) -> Callable:
         modes = basis.shape[0]
         v, f = potential[j], factor[j]
         for t in range(current.shape[0]):
-            h = charge(v, current[t, j], leak, rest, one)
+            h = charge(v, current[t, j], leak, reset_value, one)
             spike = fire(h, threshold, one)
             spike_slope = surrogate(h - threshold, slope, height, one)
-            slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, rest, one)
+            slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, reset_value, one)
             for k in range(modes):
                 rho = next_trace(basis[k, t], traces[k, j], f)
                 traces[k, j] = rho
@@ -177,7 +177,7 @@ def _galerkin_kernel(equations: StepEquations) -> Callable:
                     gains[i, k, j] += basis[i, t] * response
                 coefficients[k, j] += basis[k, t] * spike
             f = leak * slope_of_reset
-            v = reset(h, spike, threshold, rest, one)
+            v = reset(h, spike, threshold, reset_value, one)
             spikes[t, j] = spike
         potential[j], factor[j] = v, f
 

@@ -35,11 +35,11 @@ def forward(
         Filled with 0 and 1; any dtype.
     """
     charge, fire, reset, _, _ = neuron.equations
-    leak, threshold, rest, _, _, _, one = neuron.constants(potential.dtype)
+    leak, threshold, reset_value, _, _, _, one = neuron.constants(potential.dtype)
     for t in range(current.shape[0]):
-        charged[t] = charge(potential, current[t], leak, rest, one)
+        charged[t] = charge(potential, current[t], leak, reset_value, one)
         spike = fire(charged[t], threshold, one)
-        potential[:] = reset(charged[t], spike, threshold, rest, one)
+        potential[:] = reset(charged[t], spike, threshold, reset_value, one)
         spikes[t] = spike
 
 
@@ -69,11 +69,11 @@ def backward(
         Cut the gradient along the potential every `window` steps, counted from the end; 0 never cuts.
     """
     _, fire, _, reset_slope, surrogate = neuron.equations
-    leak, threshold, rest, attached, slope, height, one = neuron.constants(potential_adjoint.dtype)
+    leak, threshold, reset_value, attached, slope, height, one = neuron.constants(potential_adjoint.dtype)
     for t in reversed(range(charged.shape[0])):
         spike = fire(charged[t], threshold, one)
         spike_slope = surrogate(charged[t] - threshold, slope, height, one)
-        slope_of_reset = reset_slope(charged[t], spike, attached * spike_slope, threshold, rest, one)
+        slope_of_reset = reset_slope(charged[t], spike, attached * spike_slope, threshold, reset_value, one)
         adjoint = charged_adjoint(spike_adjoint[t], potential_adjoint, spike_slope, slope_of_reset)
         current_adjoint[t] = adjoint
         potential_adjoint[:] = leak * adjoint
@@ -108,16 +108,16 @@ def rate_forward(
         Filled with 0 and 1; may be `current` itself.
     """
     charge, fire, reset, reset_slope, surrogate = neuron.equations
-    leak, threshold, rest, attached, slope, height, one = neuron.constants(potential.dtype)
+    leak, threshold, reset_value, attached, slope, height, one = neuron.constants(potential.dtype)
     for t in range(current.shape[0]):
-        charged = charge(potential, current[t], leak, rest, one)
+        charged = charge(potential, current[t], leak, reset_value, one)
         spike = fire(charged, threshold, one)
         spike_slope = surrogate(charged - threshold, slope, height, one)
-        slope_of_reset = reset_slope(charged, spike, attached * spike_slope, threshold, rest, one)
+        slope_of_reset = reset_slope(charged, spike, attached * spike_slope, threshold, reset_value, one)
         slope_sum += spike_slope * trace
         spike_sum += spike
         trace[:] = next_trace(one, trace, leak * slope_of_reset)
-        potential[:] = reset(charged, spike, threshold, rest, one)
+        potential[:] = reset(charged, spike, threshold, reset_value, one)
         spikes[t] = spike
 
 
@@ -156,16 +156,16 @@ def galerkin_forward(
         Filled with 0 and 1; may be `current` itself.
     """
     charge, fire, reset, reset_slope, surrogate = neuron.equations
-    leak, threshold, rest, attached, slope, height, one = neuron.constants(potential.dtype)
+    leak, threshold, reset_value, attached, slope, height, one = neuron.constants(potential.dtype)
     for t in range(current.shape[0]):
         mode = basis[:, t]
-        charged = charge(potential, current[t], leak, rest, one)
+        charged = charge(potential, current[t], leak, reset_value, one)
         spike = fire(charged, threshold, one)
         spike_slope = surrogate(charged - threshold, slope, height, one)
-        slope_of_reset = reset_slope(charged, spike, attached * spike_slope, threshold, rest, one)
+        slope_of_reset = reset_slope(charged, spike, attached * spike_slope, threshold, reset_value, one)
         traces[:] = next_trace(mode[:, None], traces, factor)
         gains += mode[:, None, None] * (spike_slope * traces)
         coefficients += mode[:, None] * spike
         factor[:] = leak * slope_of_reset
-        potential[:] = reset(charged, spike, threshold, rest, one)
+        potential[:] = reset(charged, spike, threshold, reset_value, one)
         spikes[t] = spike

@@ -22,15 +22,15 @@ COMPLEX_STEP, DIFFERENCE = 1e-30, 1e-6
 
 def smooth_run(neuron: SpikingNeuron, current: Any, frozen: np.ndarray | None = None) -> tuple[Any, Any]:
     """Charged potentials and smooth spikes; `frozen` spikes take their place in a detached reset."""
-    leak, threshold, rest, attached, slope, height, one = neuron.constants(np.float64)
+    leak, threshold, reset_value, attached, slope, height, one = neuron.constants(np.float64)
     spike_function = SMOOTH_SPIKES[neuron.surrogate.shape]
     charged, spikes = np.empty_like(current), np.empty_like(current)
-    potential = np.full(current.shape[1:], rest, current.dtype)
+    potential = np.full(current.shape[1:], reset_value, current.dtype)
     for t in range(len(current)):
-        charged[t] = neuron.equations.charge(potential, current[t], leak, rest, one)
+        charged[t] = neuron.equations.charge(potential, current[t], leak, reset_value, one)
         spikes[t] = spike_function(charged[t] - threshold, slope, height, one)
         in_reset = spikes[t] if attached or frozen is None else frozen[t]
-        potential = neuron.equations.reset(charged[t], in_reset, threshold, rest, one)
+        potential = neuron.equations.reset(charged[t], in_reset, threshold, reset_value, one)
     return charged, spikes
 
 
@@ -38,12 +38,12 @@ def rate_jacobian(
     neuron: SpikingNeuron, charged: np.ndarray, spikes: np.ndarray, reset_slope: Callable
 ) -> np.ndarray:
     """g_T by the forward trace (Yu 2024, Eqs. 8 and 9)."""
-    leak, threshold, rest, attached, slope, height, one = neuron.constants(np.float64)
+    leak, threshold, reset_value, attached, slope, height, one = neuron.constants(np.float64)
     trace, total = np.ones_like(charged[0]), np.zeros_like(charged[0])
     for h, s in zip(charged, spikes, strict=True):
         psi = neuron.equations.surrogate(h - threshold, slope, height, one)
         total += psi * trace
-        trace = next_trace(one, trace, leak * reset_slope(h, s, attached * psi, threshold, rest, one))
+        trace = next_trace(one, trace, leak * reset_slope(h, s, attached * psi, threshold, reset_value, one))
     return total / len(charged)
 
 
