@@ -61,16 +61,19 @@ def live_case(
     """A random stack in which every layer fires, drawn again until it does.
 
     Inputs are uniform in (0, 1), the same at every step (`static`), or Bernoulli spikes of such rates,
-    fresh each step.  Weights N(0, gain^2 / n_in), biases N(0.3, 0.1^2).
+    fresh each step.  Weights N(0, gain^2 / n_in), biases N(0.3, 0.1^2), both in units of the threshold.
 
     Raises
     ------
     VacuousError
-        If no live network was found in 50 tries.
+        If no live network was found in 100 tries.
     """
     model = DenseSpikingStack((inputs, *hidden, classes), neuron or SpikingNeuron())
-    for _ in range(50):
-        parameters = model.initialise(rng, gain=rng.uniform(*gain), bias_mean=0.3)
+    for _ in range(100):
+        unit = model.neuron.threshold  # currents are measured in thresholds
+        parameters = model.initialise(
+            rng, gain=unit * rng.uniform(*gain), bias_mean=0.3 * unit, bias_deviation=0.1 * unit
+        )
         rate = rng.random((batch, inputs))
         sequence = (
             StaticInput(rate, steps) if static else (rng.random((steps, batch, inputs)) < rate).astype(float)
@@ -79,7 +82,7 @@ def live_case(
         fired = bptt(*case.arguments).diagnostics.spike_rates.values()
         if all(rates[0] < value < rates[1] for value in fired):
             return case
-    raise VacuousError(f"no network of {model.widths} with rates in {rates} in 50 tries")
+    raise VacuousError(f"no network of {model.widths} with rates in {rates} in 100 tries")
 
 
 def relative_errors(

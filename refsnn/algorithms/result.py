@@ -22,10 +22,11 @@ class Diagnostics:
     outputs : ndarray
         What the loss was taken of: the readout (B, classes).
     spike_rates : dict of str to float
-        Mean firing rate a layer; empty for networks without spikes.  0 or 1 says: this layer is dead.
+        Mean firing rate a layer, from the algorithms on spiking stacks that run layer by layer.  0 or 1 says:
+        this layer is dead.
     margin : float or None
-        Smallest distance of a charged potential to the threshold, in its units; below about 1e-12
-        (1e-4 in float32) another summation order can flip a spike.
+        Smallest distance of a charged potential to the threshold, in its units, where the potentials were
+        kept; below about 1e-12 (1e-4 in float32) another summation order can flip a spike.
     residual : float or None
         Largest change that one more free step would make, for convergent networks.
     """

@@ -89,7 +89,7 @@ def temporal_galerkin(
     parameters, inputs, targets
         As in `refsnn.algorithms.rate_backpropagation.rate_backpropagation`.
     n_modes : int
-        K, between 1 and T.  Memory is K^2 + 2K numbers a neuron, whatever T is.
+        K, between 1 and T.  What is kept is K^2 + K numbers a neuron, whatever T is.
     basis : ndarray, (K, T), optional
         Orthonormal modes; `cosine_basis` by default.
     backend : {"plain", "cpu", "cuda"}

@@ -7,7 +7,8 @@ loss of this package is a function of the last state, and backpropagation throug
 
     s_t = F(x_t, s_{t-1}, theta),    L = loss(s_T, y).
 
-`step_vjp` and `step_jvp` are the two derivatives of the same F, written by hand and apart.
+`step_vjp` and `step_jvp` are the two derivatives of the same F, written by hand: one runs from the last
+layer to the first, the other from the first to the last.
 """
 
 from __future__ import annotations

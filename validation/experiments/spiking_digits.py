@@ -120,7 +120,7 @@ def digits(progress: Progress) -> ExperimentResult:
 
 @experiment(
     "rate_backpropagation/digits-long",
-    "Digits: three seeds, two lengths",
+    "Digits: two lengths",
     r"The same stack at $T=4$ and $T=8$, three seeds.",
     long=True,
 )

@@ -39,9 +39,9 @@ def zero_mean_input(rng: np.random.Generator) -> Measured:
     require(largest <= 1e-15, f"the rate gradient is {largest:.1e}, not zero")
     through_time = bptt(*centred.arguments)
     rates = through_time.diagnostics.spike_rates
-    require(min(rates.values()) > 0.01, f"the centred input silences a layer: {rates}")
+    require(min(rates.values()) > 0.05, f"the centred input silences a layer: {rates}")
     size = float(np.linalg.norm(through_time.gradients["layer.1.weight"]))
-    require(size > 1e-3, f"BPTT's gradient is {size:.1e}")
+    require(size > 1e-2, f"BPTT's gradient is {size:.1e}")
     errors = [
         relative_errors(rate(each), bptt(*each.arguments).gradients)["layer.1.weight"]
         for each in (centred, case)
@@ -95,7 +95,8 @@ def train_order(seed: int, method: str, updates: int = 300) -> Training:
 @claim(
     "rate_backpropagation/N2",
     r"Rate-based backpropagation cannot learn which of two inputs came first: the difference of their weights never "
-    r"moves, the loss is never below $\ln 2$ and ends there, while BPTT and two temporal modes ($K=2$) solve the task.",
+    r"moves and the loss is never below $\ln 2$; it ends within $10^{-3}$ of it in most runs (not in all: 2 of 150 ended up "
+    r"to 0.006 above), while BPTT and two temporal modes ($K=2$) solve the task.",
     source="Yu 2024, Eq. 3: each row of $\\nabla W^1$ lies in the span of the samples' mean inputs",
     metric=r"|loss - ln 2| after 300 updates, median of five starts",
     relation="<=",
@@ -113,7 +114,7 @@ def order_task(rng: np.random.Generator) -> Measured:
         require(run.accuracy == 0.5, f"accuracy is {run.accuracy}, not 0.5")
     for name, runs in (("BPTT", through_time), ("K = 2", two_modes)):
         solved = sum(run.accuracy == 1.0 and run.loss < 0.05 for run in runs)
-        require(solved >= 4, f"{name} solved {solved} of 5")
+        require(solved == 5, f"{name} solved {solved} of 5")
     distances = [abs(run.loss - np.log(2)) for run in averaged]
     return Measured(
         float(np.median(distances)),
@@ -157,13 +158,15 @@ def memory_breaks_equality(rng: np.random.Generator) -> Measured:
     control="the constant surrogate on the same network",
 )
 def surrogate_breaks_equality(rng: np.random.Generator) -> Measured:
-    case = live_case(rng, (48, 48), SpikingNeuron(leak=0.0), steps=4, static=False, batch=4, gain=(3.0, 3.0))
+    case = live_case(rng, (48, 48), SpikingNeuron(leak=0.0), steps=4, static=False, gain=(3.0, 3.0))
     constant = case.with_neuron(surrogate=Surrogate("constant", height=0.5))
 
     def smallest(each: Case) -> float:
         errors = relative_errors(rate(each), bptt(*each.arguments).gradients)
         require(errors["layer.2.bias"] <= 1e-12, f"X3 fails: {errors['layer.2.bias']:.1e}")
-        return min(v for name, v in errors.items() if name.startswith("layer") and name != "layer.2.bias")
+        hidden = [v for name, v in errors.items() if name.startswith("layer") and name != "layer.2.bias"]
+        require(max(hidden) <= 0.8, f"the largest error is {max(hidden):.2f}")
+        return min(hidden)
 
     return Measured(smallest(case), smallest(constant))
 
@@ -175,7 +178,7 @@ def surrogate_breaks_equality(rng: np.random.Generator) -> Measured:
     source="Yu 2024, Eq. 9 without rho",
     metric="relative error of the hidden weight's gradient, one hidden layer, static input",
     relation="in",
-    bound=(0.35, 0.5),
+    bound=(0.4, 0.45),
     control="with the trace",
 )
 def trace_is_needed(rng: np.random.Generator) -> Measured:
@@ -194,7 +197,7 @@ def trace_is_needed(rng: np.random.Generator) -> Measured:
     "rate_backpropagation/N6",
     r"Forgetting the paper's $1/T$ makes every gradient too long by exactly $T$.",
     source="Yu 2024, below Eq. 7",
-    metric=r"largest relative deviation of the gradient from $T\cdot\tfrac1T\nabla_{BPTT}$, network of X2",
+    metric=r"largest relative deviation of the unscaled gradient from $T$ times the scaled one, network of X2",
     relation="<=",
     bound=1e-12,
     control=r"the gradient with its $1/T$",
@@ -203,10 +206,10 @@ def forgotten_scale(rng: np.random.Generator) -> Measured:
     steps = 5
     case = live_case(rng, (32,), SpikingNeuron(leak=0.5), steps=steps)
     truth = {name: value / steps for name, value in bptt(*case.arguments).gradients.items()}
-    t_times_too_long = {name: steps * value for name, value in truth.items()}
     forgotten, kept = (rate_backpropagation(*case.arguments, scale=s).gradients for s in ("bptt", "paper"))
     require(worst_error(kept, truth) <= 1e-12, "the scale of the paper is not 1/T of BPTT")
-    return Measured(worst_error(forgotten, t_times_too_long), worst_error(kept, t_times_too_long))
+    too_long = {name: steps * value for name, value in kept.items()}
+    return Measured(worst_error(forgotten, too_long), worst_error(kept, too_long))
 
 
 @claim(

@@ -10,12 +10,15 @@ import numpy as np
 
 from refsnn.algorithms.bptt import bptt
 from refsnn.algorithms.forward_mode import rtrl
+from refsnn.algorithms.rate_backpropagation import simulate_multi_step
 from refsnn.equations.spiking import SpikingNeuron, next_trace
 from refsnn.equations.surrogates import SMOOTH_SPIKES
+from refsnn.kernels import spiking_kernels
 from refsnn.oracles.affine_spike import affine_spike_gradient
-from validation.claims.rate_backpropagation.equalities import random_neuron
+from validation.claims.rate_backpropagation.equalities import SMOOTH, random_neuron
+from validation.claims.rate_backpropagation.reference import record_run
 from validation.ledger import Measured, claim, require
-from validation.nets import RESETS, live_case, worst_error
+from validation.nets import RESETS, Case, live_case, worst_error
 
 COMPLEX_STEP, DIFFERENCE = 1e-30, 1e-6
 
@@ -47,10 +50,24 @@ def rate_jacobian(
     return total / len(charged)
 
 
+def brute_force_slopes(case: Case) -> dict[str, np.ndarray]:
+    """g_T from every neuron's dense T x T Jacobian J_ut = psi_u prod_{t <= i < u} f_i, summed over both indices."""
+    slopes = {}
+    for name, record in record_run(case).items():
+        psi, factor, steps = record.spike_slope, record.trace_factor, len(record.charged)
+        total = np.zeros_like(psi[0])
+        for later in range(steps):
+            for earlier in range(later + 1):
+                total += psi[later] * np.prod(factor[earlier:later], axis=0)
+        slopes[name] = total / steps
+    return slopes
+
+
 @claim(
     "rate_backpropagation/5.2",
     r"$g_T$ is the response of a neuron's mean output to a current that is constant in time: with a smooth spike "
-    r"function, $g_T=\partial_h\mathbb E_t[s_t]$ by complex step. BPTT is the derivative of the affine-spike network, "
+    r"function, $g_T=\partial_h\mathbb E_t[s_t]$ by complex step. The kernels' $g_T$ is the mean of each neuron's dense "
+    r"$T\times T$ Jacobian. BPTT is the derivative of the affine-spike network, "
     r"and forward mode gives the same.",
     source="Yu 2024, Eqs. 2, 5-9",
     metric=r"largest relative error of $g_T$ to the complex step, four resets, three neurons each",
@@ -61,7 +78,7 @@ def rate_jacobian(
 def independent_ways(rng: np.random.Generator) -> Measured:
     values, controls, details = [], [], {}
     for base in RESETS * 3:
-        neuron = random_neuron(rng, base)
+        neuron = random_neuron(rng, base, SMOOTH)
         if neuron.surrogate.shape == "gaussian":  # its integral, the error function, is not among the spikes
             neuron = replace(neuron, surrogate=replace(neuron.surrogate, shape="sigmoid"))
         current = rng.normal(0.5, 0.7, (8, 40))
@@ -81,8 +98,16 @@ def independent_ways(rng: np.random.Generator) -> Measured:
     require(details["g to central differences"] <= 1e-8, f"central differences disagree: {details}")
 
     for base in RESETS:
-        case = live_case(rng, (6, 5), random_neuron(rng, base), static=False, batch=3, inputs=7, classes=4)
+        case = live_case(
+            rng, (6, 5), random_neuron(rng, base, SMOOTH), static=False, batch=3, inputs=7, classes=4
+        )
         through_time = bptt(*case.arguments).gradients
+        brute, kernel = brute_force_slopes(case), {}
+        for backend in ("cpu", "plain"):
+            record = simulate_multi_step(case.model, case.parameters, case.inputs, spiking_kernels(backend))
+            kernel[backend] = worst_error(record.slopes, brute)
+        require(max(kernel.values()) <= 1e-12, f"g of the kernels against brute force: {kernel}")
+        details["g of the kernels to brute force"] = max(kernel.values())
         for name, truth in (
             ("BPTT to the affine-spike oracle", affine_spike_gradient(*case.arguments)),
             ("BPTT to forward mode", rtrl(*case.arguments).gradients),

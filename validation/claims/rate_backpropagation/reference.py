@@ -36,7 +36,7 @@ def record_run(case: Case) -> dict[str, LayerRecord]:
     model, parameters, inputs, _ = case.arguments
     neuron = model.neuron
     psi = SURROGATES[neuron.surrogate.shape]
-    live = 0.0 if neuron.detach_reset else 1.0
+    attached = 0.0 if neuron.detach_reset else 1.0
     spikes = np.stack([inputs[t] for t in range(len(inputs))])
     records = {}
     for index in model.hidden:
@@ -54,9 +54,9 @@ def record_run(case: Case) -> dict[str, LayerRecord]:
                 v = np.where(s[t] == 1, neuron.reset_value, h[t])
         slope = psi(h - neuron.threshold, neuron.surrogate.slope, neuron.surrogate.height, 1.0)
         if neuron.reset == "soft":
-            factor = neuron.leak * (1 - live * neuron.threshold * slope)
+            factor = neuron.leak * (1 - attached * neuron.threshold * slope)
         else:
-            factor = neuron.leak * ((1 - s) + live * (neuron.reset_value - h) * slope)
+            factor = neuron.leak * ((1 - s) + attached * (neuron.reset_value - h) * slope)
         records[f"layer.{index}"] = LayerRecord(h, s, slope, factor)
         spikes = s
     return records
