@@ -162,7 +162,8 @@ def expected(case: VectorCase, backend: str = "plain", dtype: Any = np.float64) 
     kernels.backward(case.neuron, found["charged"], upstream, start_adjoint, found["current_adjoint"], 0)
     state, trace = case.start.astype(dtype), np.ones_like(current[0])
     slope_sum, spike_sum, spikes = np.zeros_like(trace), np.zeros_like(trace), np.empty_like(current)
-    kernels.rate_forward(case.neuron, current, state, trace, slope_sum, spike_sum, spikes)
+    margin = np.full_like(trace, np.inf)
+    kernels.rate_forward(case.neuron, current, state, trace, slope_sum, spike_sum, margin, spikes)
     return found | {
         "potential": potential,
         "start_adjoint": start_adjoint,

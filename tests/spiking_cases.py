@@ -119,13 +119,14 @@ def _rate(kernels: ModuleType, case: Case, aliased: bool, pieces: list[slice]) -
     current, potential = given["current"], given["potential"]
     spikes = current if aliased else np.full_like(current, np.nan)
     trace, slope_sum, spike_sum = (filler(case.size, case.dtype) for filler in (np.ones, np.zeros, np.zeros))
+    margin = np.full(case.size, np.inf, case.dtype)
     for piece in pieces:
         kernels.rate_forward(
-            case.neuron, current[piece], potential, trace, slope_sum, spike_sum, spikes[piece]
+            case.neuron, current[piece], potential, trace, slope_sum, spike_sum, margin, spikes[piece]
         )
     return {
         "rate.v": potential, "rate.trace": trace, "rate.slope_sum": slope_sum,
-        "rate.spike_sum": spike_sum, "rate.s": spikes,
+        "rate.spike_sum": spike_sum, "rate.margin": margin, "rate.s": spikes,
     }  # fmt: skip
 
 
@@ -135,14 +136,16 @@ def _galerkin(kernels: ModuleType, case: Case, aliased: bool, pieces: list[slice
     spikes = current if aliased else np.full_like(current, np.nan)
     traces, factor = np.zeros((modes, size), case.dtype), np.zeros(size, case.dtype)
     gains, coefficients = np.zeros((modes, modes, size), case.dtype), np.zeros((modes, size), case.dtype)
+    margin = np.full(size, np.inf, case.dtype)
     for piece in pieces:
         kernels.galerkin_forward(
             case.neuron, current[piece], np.ascontiguousarray(given["basis"][:, piece]), potential,
-            traces, factor, gains, coefficients, spikes[piece],
+            traces, factor, gains, coefficients, margin, spikes[piece],
         )  # fmt: skip
     return {
         "galerkin.v": potential, "galerkin.traces": traces, "galerkin.factor": factor,
-        "galerkin.gains": gains, "galerkin.coefficients": coefficients, "galerkin.s": spikes,
+        "galerkin.gains": gains, "galerkin.coefficients": coefficients, "galerkin.margin": margin,
+        "galerkin.s": spikes,
     }  # fmt: skip
 
 

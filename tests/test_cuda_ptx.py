@@ -44,9 +44,9 @@ def kernels(neuron, real):
     yield ("backward", spiking._backward_kernel(fire, reset_slope, surrogate),
            (plane, plane, row, plane, types.int64, *constants))
     yield ("rate_forward", spiking._rate_kernel(neuron.equations),
-           (plane, row, row, row, row, plane, *constants))
+           (plane, row, row, row, row, row, plane, *constants))
     yield ("galerkin_forward", spiking._galerkin_kernel(neuron.equations),
-           (plane, plane, row, plane, row, cube, plane, plane, *constants))
+           (plane, plane, row, plane, row, cube, plane, row, plane, *constants))
 
 def contracted(potential, current, leak, reset_value, one):
     return leak * potential + current

@@ -75,7 +75,14 @@ def test_margin_is_the_smallest_distance_to_the_threshold(case):
     distances = [np.abs(record.charged - 1.0) for record in record_run(case).values()]
     expected = min(each.min() for each in distances)
     assert expected < 0.1 * max(each.max() for each in distances)  # the largest would not do
-    assert bptt(*case.arguments).diagnostics.margin == pytest.approx(expected, rel=1e-9)
+    for found in (
+        bptt(*case.arguments),
+        rate_backpropagation(*case.arguments),
+        rate_backpropagation(*case.arguments, mode="single_step", backend="plain"),
+        temporal_galerkin(*case.arguments, n_modes=2),
+        temporal_galerkin(*case.arguments, n_modes=2, backend="plain"),
+    ):
+        assert found.diagnostics.margin == pytest.approx(expected, rel=1e-9)
 
 
 def test_bytes_kept(case):

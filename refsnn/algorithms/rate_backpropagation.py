@@ -48,11 +48,14 @@ class RateRecord:
         g of each spiking layer, (B, n_l): the diagonal of the rate Jacobian.
     outputs : ndarray, (B, classes)
         The readout averaged over time.
+    margin : float or None
+        Smallest distance of a charged potential to the threshold; None without a spiking layer.
     """
 
     rates: dict[str, np.ndarray]
     slopes: dict[str, np.ndarray]
     outputs: np.ndarray
+    margin: float | None
 
     @property
     def nbytes(self) -> int:
@@ -129,6 +132,7 @@ def rate_backpropagation(
             bytes_kept=record.nbytes,
             outputs=record.outputs,
             spike_rates={name: float(record.rates[name].mean()) for name in record.slopes},
+            margin=record.margin,
         ),
     )
 
@@ -154,15 +158,16 @@ def simulate_multi_step(
     """
     sequence = as_sequence(inputs)
     steps = sequence.shape[0]
-    rates, slopes = {"input": sequence.mean(axis=0)}, {}
+    rates, slopes, margins = {"input": sequence.mean(axis=0)}, {}, []
     for index in model.hidden:
         name = f"layer.{index}"
         current = linear(sequence, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
         neurons = _RunningNeurons(model, current.shape[1:], current.dtype)
         sequence = neurons.run(current, kernels)
         rates[name], slopes[name] = neurons.spike_sum / steps, neurons.slope_sum / steps
+        margins.append(float(neurons.margin.min()))
     top = list(rates.values())[-1]
-    return RateRecord(rates, slopes, model.mean_readout(parameters, top))
+    return RateRecord(rates, slopes, model.mean_readout(parameters, top), min(margins, default=None))
 
 
 def simulate_single_step(
@@ -201,7 +206,8 @@ def simulate_single_step(
         output_sum += spikes[0] @ parameters["readout.weight"].T + parameters["readout.bias"]
     rates = {"input": input_sum / steps} | {name: layer.spike_sum / steps for name, layer in neurons.items()}
     slopes = {name: layer.slope_sum / steps for name, layer in neurons.items()}
-    return RateRecord(rates, slopes, output_sum / steps)
+    margins = [float(layer.margin.min()) for layer in neurons.values()]
+    return RateRecord(rates, slopes, output_sum / steps, min(margins, default=None))
 
 
 def rate_backward(
@@ -248,10 +254,11 @@ class _RunningNeurons:
         self.trace = np.ones(shape, dtype)
         self.slope_sum = np.zeros(shape, dtype)
         self.spike_sum = np.zeros(shape, dtype)
+        self.margin = np.full(shape, np.inf, dtype)
 
     def run(self, current: np.ndarray, kernels: ModuleType) -> np.ndarray:
         """Advance by the steps of `current`, (T, B, n); the spikes are written over it."""
         flat = current.reshape(current.shape[0], -1)
-        state = (self.potential, self.trace, self.slope_sum, self.spike_sum)
+        state = (self.potential, self.trace, self.slope_sum, self.spike_sum, self.margin)
         kernels.rate_forward(self.neuron, flat, *(array.reshape(-1) for array in state), flat)
         return current

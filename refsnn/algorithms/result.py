@@ -25,8 +25,8 @@ class Diagnostics:
         Mean firing rate a layer, from the algorithms on spiking stacks that run layer by layer.  0 or 1 says:
         this layer is dead.
     margin : float or None
-        Smallest distance of a charged potential to the threshold, in its units, where the potentials were
-        kept; below about 1e-12 (1e-4 in float32) another summation order can flip a spike.
+        Smallest distance of a charged potential to the threshold, in its units, from the same algorithms;
+        below about 1e-12 (1e-4 in float32) another summation order can flip a spike.
     residual : float or None
         Largest change that one more free step would make, for convergent networks.
     """
@@ -56,3 +56,14 @@ class GradientResult:
     loss: float
     gradients: Parameters
     diagnostics: Diagnostics
+
+
+def like(reference: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """`value` in the kind of `reference`: the real part where a complex nudge met real parameters.
+
+    Examples
+    --------
+    >>> like(np.zeros(1), np.array([2.0 + 1.0j]))
+    array([2.])
+    """
+    return value if np.iscomplexobj(reference) else value.real

@@ -123,12 +123,14 @@ def temporal_galerkin(
 
     # Forward: coefficients E_k of what each weight sees, gains G_jk of each neuron.
     coefficients, gains, rates = [np.tensordot(basis, sequence, axes=1)], [], {}
+    margins: list[float] = []
     for index in model.hidden:
         name = f"layer.{index}"
         current = linear(sequence, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
-        layer_coefficients, layer_gains = _run_layer(model, current, basis, kernels)
+        layer_coefficients, layer_gains, margin = _run_layer(model, current, basis, kernels)
         coefficients.append(layer_coefficients)
         gains.append(layer_gains)
+        margins.append(margin)
         sequence = current  # the spikes were written over it
         rates[name] = float(sequence.mean())
     outputs = model.mean_readout(parameters, sequence.mean(axis=0))
@@ -153,21 +155,24 @@ def temporal_galerkin(
             bytes_kept=sum(array.nbytes for array in (*coefficients, *gains)),
             outputs=outputs,
             spike_rates=rates,
+            margin=min(margins, default=None),
         ),
     )
 
 
 def _run_layer(
     model: DenseSpikingStack, current: np.ndarray, basis: np.ndarray, kernels: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Run one layer through all steps; spikes are written over its current."""
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Coefficients, gains and margin of one layer over all steps; spikes are written over its current."""
     modes, size, shape, dtype = len(basis), current[0].size, current.shape[1:], current.dtype
     flat = current.reshape(current.shape[0], -1)
     gains, coefficients = np.zeros((modes, modes, size), dtype), np.zeros((modes, size), dtype)
     potential = np.full(size, model.neuron.reset_value, dtype)
     traces, factor = np.zeros((modes, size), dtype), np.zeros(size, dtype)
-    kernels.galerkin_forward(model.neuron, flat, basis, potential, traces, factor, gains, coefficients, flat)
-    return coefficients.reshape(modes, *shape), gains.reshape(modes, modes, *shape)
+    margin = np.full(size, np.inf, dtype)
+    state = (potential, traces, factor, gains, coefficients, margin)
+    kernels.galerkin_forward(model.neuron, flat, basis, *state, flat)
+    return coefficients.reshape(modes, *shape), gains.reshape(modes, modes, *shape), float(margin.min())
 
 
 def _checked_basis(basis: Any, n_modes: int, steps: int, dtype: np.dtype) -> np.ndarray:

@@ -71,6 +71,20 @@ def magnitude(x: Value) -> Value:
 overload(magnitude)(lambda x: lambda x: abs(x))
 
 
+def smaller(a: Value, b: Value) -> Value:
+    """The smaller of two real numbers.
+
+    Examples
+    --------
+    >>> float(smaller(2.0, 0.5))
+    0.5
+    """
+    return np.minimum(a, b)
+
+
+overload(smaller)(lambda a, b: lambda a, b: a if a < b else b)
+
+
 def rounded_product(a: Value, b: Value) -> Value:
     """a * b, rounded before anything is added to it.
 

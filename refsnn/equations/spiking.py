@@ -24,7 +24,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from refsnn import checks
-from refsnn.equations.elementary import Value, real_part, rounded_product
+from refsnn.equations.elementary import Value, magnitude, real_part, rounded_product, smaller
 from refsnn.equations.surrogates import SURROGATES, Surrogate
 
 
@@ -156,6 +156,18 @@ def next_trace(drive: Value, trace: Value, factor: Value) -> Value:
     2.0
     """
     return drive + factor * trace
+
+
+@register_jitable
+def closest_approach(margin: Value, distance: Value) -> Value:
+    """The smallest |h - threshold| so far: how far the nearest spike was from going the other way.
+
+    Examples
+    --------
+    >>> float(closest_approach(0.5, -0.25))
+    0.25
+    """
+    return smaller(margin, magnitude(distance))
 
 
 class StepEquations(NamedTuple):

@@ -16,7 +16,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from refsnn.equations.spiking import SpikingNeuron, StepEquations, charged_adjoint, next_trace
+from refsnn.equations.spiking import (
+    SpikingNeuron,
+    StepEquations,
+    charged_adjoint,
+    closest_approach,
+    next_trace,
+)
 from refsnn.kernels.compilation import compiled
 from refsnn.kernels.cpu.blocks import over_columns, same_memory
 
@@ -104,12 +110,15 @@ def rate_forward(
     trace: np.ndarray,
     slope_sum: np.ndarray,
     spike_sum: np.ndarray,
+    margin: np.ndarray,
     spikes: np.ndarray,
 ) -> None:
     """See `refsnn.kernels.plain.spiking.rate_forward`."""
     kernel = _rate_kernel(neuron.equations, in_place=same_memory(current, spikes))
     constants = neuron.constants(potential.dtype)
-    over_columns(kernel, current.shape, (current, potential, trace, slope_sum, spike_sum, spikes, *constants))
+    over_columns(
+        kernel, current.shape, (current, potential, trace, slope_sum, spike_sum, margin, spikes, *constants)
+    )
 
 
 @functools.cache
@@ -117,11 +126,11 @@ def _rate_kernel(equations: StepEquations, in_place: bool) -> Callable:
     charge, fire, reset, reset_slope, surrogate = equations
 
     def kernel(
-        current, potential, trace, slope_sum, spike_sum, spikes,
+        current, potential, trace, slope_sum, spike_sum, margin, spikes,
         leak, threshold, reset_value, attached, slope, height, one, first, last,
     ):  # fmt: skip
         v, rho = potential[first:last], trace[first:last]
-        slopes, counts = slope_sum[first:last], spike_sum[first:last]
+        slopes, counts, nearest = slope_sum[first:last], spike_sum[first:last], margin[first:last]
         for t in range(current.shape[0]):
             spikes_t = spikes[t, first:last]
             current_t = spikes_t if in_place else current[t, first:last]
@@ -132,6 +141,7 @@ def _rate_kernel(equations: StepEquations, in_place: bool) -> Callable:
                 slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, reset_value, one)
                 slopes[j] += spike_slope * rho[j]
                 counts[j] += spike
+                nearest[j] = closest_approach(nearest[j], h - threshold)
                 rho[j] = next_trace(one, rho[j], leak * slope_of_reset)
                 v[j] = reset(h, spike, threshold, reset_value, one)
                 spikes_t[j] = spike
@@ -148,6 +158,7 @@ def galerkin_forward(
     factor: np.ndarray,
     gains: np.ndarray,
     coefficients: np.ndarray,
+    margin: np.ndarray,
     spikes: np.ndarray,
 ) -> None:
     """See `refsnn.kernels.plain.spiking.galerkin_forward`."""
@@ -156,7 +167,7 @@ def galerkin_forward(
     over_columns(
         kernel,
         current.shape,
-        (current, basis, potential, traces, factor, gains, coefficients, spikes, *constants),
+        (current, basis, potential, traces, factor, gains, coefficients, margin, spikes, *constants),
     )
 
 
@@ -165,11 +176,11 @@ def _galerkin_kernel(equations: StepEquations, in_place: bool) -> Callable:
     charge, fire, reset, reset_slope, surrogate = equations
 
     def kernel(
-        current, basis, potential, traces, factor, gains, coefficients, spikes,
+        current, basis, potential, traces, factor, gains, coefficients, margin, spikes,
         leak, threshold, reset_value, attached, slope, height, one, first, last,
     ):  # fmt: skip
         modes = basis.shape[0]
-        v, old_factor = potential[first:last], factor[first:last]
+        v, old_factor, nearest = potential[first:last], factor[first:last], margin[first:last]
         slopes, fired, new_factor = np.empty_like(v), np.empty_like(v), np.empty_like(v)
         for t in range(current.shape[0]):
             spikes_t = spikes[t, first:last]
@@ -180,6 +191,7 @@ def _galerkin_kernel(equations: StepEquations, in_place: bool) -> Callable:
                 spike_slope = surrogate(h - threshold, slope, height, one)
                 slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, reset_value, one)
                 slopes[j], fired[j], new_factor[j] = spike_slope, spike, leak * slope_of_reset
+                nearest[j] = closest_approach(nearest[j], h - threshold)
                 v[j] = reset(h, spike, threshold, reset_value, one)
                 spikes_t[j] = spike
             for k in range(modes):

@@ -12,7 +12,13 @@ from collections.abc import Callable
 import numpy as np
 from numba import cuda
 
-from refsnn.equations.spiking import SpikingNeuron, StepEquations, charged_adjoint, next_trace
+from refsnn.equations.spiking import (
+    SpikingNeuron,
+    StepEquations,
+    charged_adjoint,
+    closest_approach,
+    next_trace,
+)
 from refsnn.kernels.cuda.device import compiled, filled, over_columns, read, updated
 
 
@@ -97,12 +103,13 @@ def rate_forward(
     trace: np.ndarray,
     slope_sum: np.ndarray,
     spike_sum: np.ndarray,
+    margin: np.ndarray,
     spikes: np.ndarray,
 ) -> None:
     """See `refsnn.kernels.plain.spiking.rate_forward`."""
     kernel = _rate_kernel(neuron.equations)
     constants = neuron.constants(potential.dtype)
-    state = updated(potential), updated(trace), updated(slope_sum), updated(spike_sum)
+    state = updated(potential), updated(trace), updated(slope_sum), updated(spike_sum), updated(margin)
     over_columns(kernel, current.shape, (read(current), *state, filled(spikes), *constants))
 
 
@@ -111,13 +118,14 @@ def _rate_kernel(equations: StepEquations) -> Callable:
     charge, fire, reset, reset_slope, surrogate = equations
 
     def kernel(
-        current, potential, trace, slope_sum, spike_sum, spikes,
+        current, potential, trace, slope_sum, spike_sum, margin, spikes,
         leak, threshold, reset_value, attached, slope, height, one,
     ):  # fmt: skip
         j = cuda.grid(1)
         if j >= current.shape[1]:
             return
         v, rho, slopes, count = potential[j], trace[j], slope_sum[j], spike_sum[j]
+        nearest = margin[j]
         for t in range(current.shape[0]):
             h = charge(v, current[t, j], leak, reset_value, one)
             spike = fire(h, threshold, one)
@@ -125,10 +133,12 @@ def _rate_kernel(equations: StepEquations) -> Callable:
             slope_of_reset = reset_slope(h, spike, attached * spike_slope, threshold, reset_value, one)
             slopes += spike_slope * rho
             count += spike
+            nearest = closest_approach(nearest, h - threshold)
             rho = next_trace(one, rho, leak * slope_of_reset)
             v = reset(h, spike, threshold, reset_value, one)
             spikes[t, j] = spike
         potential[j], trace[j], slope_sum[j], spike_sum[j] = v, rho, slopes, count
+        margin[j] = nearest
 
     return compiled(kernel)
 
@@ -142,12 +152,14 @@ def galerkin_forward(
     factor: np.ndarray,
     gains: np.ndarray,
     coefficients: np.ndarray,
+    margin: np.ndarray,
     spikes: np.ndarray,
 ) -> None:
     """See `refsnn.kernels.plain.spiking.galerkin_forward`."""
     kernel = _galerkin_kernel(neuron.equations)
     constants = neuron.constants(potential.dtype)
-    state = updated(potential), updated(traces), updated(factor), updated(gains), updated(coefficients)
+    carried = (potential, traces, factor, gains, coefficients, margin)
+    state = [updated(array) for array in carried]
     over_columns(kernel, current.shape, (read(current), read(basis), *state, filled(spikes), *constants))
 
 
@@ -156,14 +168,14 @@ def _galerkin_kernel(equations: StepEquations) -> Callable:
     charge, fire, reset, reset_slope, surrogate = equations
 
     def kernel(
-        current, basis, potential, traces, factor, gains, coefficients, spikes,
+        current, basis, potential, traces, factor, gains, coefficients, margin, spikes,
         leak, threshold, reset_value, attached, slope, height, one,
     ):  # fmt: skip
         j = cuda.grid(1)
         if j >= current.shape[1]:
             return
         modes = basis.shape[0]
-        v, f = potential[j], factor[j]
+        v, f, nearest = potential[j], factor[j], margin[j]
         for t in range(current.shape[0]):
             h = charge(v, current[t, j], leak, reset_value, one)
             spike = fire(h, threshold, one)
@@ -176,9 +188,10 @@ def _galerkin_kernel(equations: StepEquations) -> Callable:
                 for i in range(modes):
                     gains[i, k, j] += basis[i, t] * response
                 coefficients[k, j] += basis[k, t] * spike
+            nearest = closest_approach(nearest, h - threshold)
             f = leak * slope_of_reset
             v = reset(h, spike, threshold, reset_value, one)
             spikes[t, j] = spike
-        potential[j], factor[j] = v, f
+        potential[j], factor[j], margin[j] = v, f, nearest
 
     return compiled(kernel)

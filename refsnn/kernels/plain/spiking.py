@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refsnn.equations.spiking import SpikingNeuron, charged_adjoint, next_trace
+from refsnn.equations.spiking import SpikingNeuron, charged_adjoint, closest_approach, next_trace
 
 
 def forward(
@@ -88,6 +88,7 @@ def rate_forward(
     trace: np.ndarray,
     slope_sum: np.ndarray,
     spike_sum: np.ndarray,
+    margin: np.ndarray,
     spikes: np.ndarray,
 ) -> None:
     """`forward` that keeps nothing of the T steps but two sums a neuron (Yu 2024, Algorithm 1).
@@ -104,6 +105,8 @@ def rate_forward(
         rho_1 = 1 at the start of a sequence, rho_{T+1} out (Eq. 8).
     slope_sum, spike_sum : ndarray, (M,)
         Sum of psi_t rho_t (Eq. 9) and of s_t, added to.
+    margin : ndarray, (M,)
+        Smallest |h_t - threshold| so far, lowered; infinity at the start.
     spikes : ndarray, (T, M)
         Filled with 0 and 1; may be `current` itself.
     """
@@ -116,6 +119,7 @@ def rate_forward(
         slope_of_reset = reset_slope(charged, spike, attached * spike_slope, threshold, reset_value, one)
         slope_sum += spike_slope * trace
         spike_sum += spike
+        margin[:] = closest_approach(margin, charged - threshold)
         trace[:] = next_trace(one, trace, leak * slope_of_reset)
         potential[:] = reset(charged, spike, threshold, reset_value, one)
         spikes[t] = spike
@@ -130,6 +134,7 @@ def galerkin_forward(
     factor: np.ndarray,
     gains: np.ndarray,
     coefficients: np.ndarray,
+    margin: np.ndarray,
     spikes: np.ndarray,
 ) -> None:
     """`rate_forward` with K temporal modes in the place of the constant one.
@@ -152,6 +157,8 @@ def galerkin_forward(
         G_jk = sum_t phi_j(t) psi_t rho_k(t), added to.
     coefficients : ndarray, (K, M)
         E_k = sum_t phi_k(t) s_t, added to.
+    margin : ndarray, (M,)
+        Smallest |h_t - threshold| so far, lowered; infinity at the start.
     spikes : ndarray, (T, M)
         Filled with 0 and 1; may be `current` itself.
     """
@@ -166,6 +173,7 @@ def galerkin_forward(
         traces[:] = next_trace(mode[:, None], traces, factor)
         gains += mode[:, None, None] * (spike_slope * traces)
         coefficients += mode[:, None] * spike
+        margin[:] = closest_approach(margin, charged - threshold)
         factor[:] = leak * slope_of_reset
         potential[:] = reset(charged, spike, threshold, reset_value, one)
         spikes[t] = spike

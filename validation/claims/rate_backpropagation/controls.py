@@ -158,7 +158,7 @@ def memory_breaks_equality(rng: np.random.Generator) -> Measured:
     control="the constant surrogate on the same network",
 )
 def surrogate_breaks_equality(rng: np.random.Generator) -> Measured:
-    case = live_case(rng, (48, 48), SpikingNeuron(leak=0.0), steps=4, static=False, gain=(3.0, 3.0))
+    case = live_case(rng, (48, 48), SpikingNeuron(leak=0.0), steps=4, static=False, batch=8, gain=(3.0, 3.0))
     constant = case.with_neuron(surrogate=Surrogate("constant", height=0.5))
 
     def smallest(each: Case) -> float:
