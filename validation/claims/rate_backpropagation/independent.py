@@ -15,6 +15,7 @@ from refsnn.equations.spiking import SpikingNeuron, next_trace
 from refsnn.equations.surrogates import SMOOTH_SPIKES
 from refsnn.kernels import spiking_kernels
 from refsnn.oracles.affine_spike import affine_spike_gradient
+from refsnn.oracles.brute_force import neuron_jacobian
 from validation.claims.rate_backpropagation.equalities import SMOOTH, random_neuron
 from validation.claims.rate_backpropagation.reference import record_run
 from validation.ledger import Measured, claim, require
@@ -51,15 +52,12 @@ def rate_jacobian(
 
 
 def brute_force_slopes(case: Case) -> dict[str, np.ndarray]:
-    """g_T from every neuron's dense T x T Jacobian J_ut = psi_u prod_{t <= i < u} f_i, summed over both indices."""
+    """g_T: the sum over every neuron's dense T x T Jacobian, over T."""
     slopes = {}
     for name, record in record_run(case).items():
-        psi, factor, steps = record.spike_slope, record.trace_factor, len(record.charged)
-        total = np.zeros_like(psi[0])
-        for later in range(steps):
-            for earlier in range(later + 1):
-                total += psi[later] * np.prod(factor[earlier:later], axis=0)
-        slopes[name] = total / steps
+        steps, *shape = record.charged.shape
+        jacobian = neuron_jacobian(case.model.neuron, record.charged.reshape(steps, -1))
+        slopes[name] = jacobian.sum(axis=(0, 1)).reshape(shape) / steps
     return slopes
 
 
