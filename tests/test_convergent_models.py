@@ -17,6 +17,7 @@ from refsnn.models.contract import Model, StaticInput
 from refsnn.models.convergent import EnergyBasedNetwork, PrototypicalNetwork, toy_network
 from refsnn.oracles.complex_step import complex_step_gradient
 
+W0 = "coupling.0.1.weight"
 SMOOTH = ("tanh", "sigm", "identity")
 
 
@@ -185,6 +186,39 @@ def test_the_edge_decides_at_the_kink_and_the_gate_does_not():
     assert model.step_vjp(p, s, x, one)[1]["coupling.0.1.bias"][0] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(("edge", "expected"), [("open", 0.0), ("closed", 1.0)])
+@pytest.mark.parametrize("kink", [0.0, 1.0])
+def test_the_edge_decides_where_the_potential_is_on_a_kink(edge, expected, kink):
+    model = PrototypicalNetwork((1, 1), activation="hardsigm", edge=edge)
+    p = {W0: np.zeros((1, 1)), "coupling.0.1.bias": np.array([kink])}  # u = kink, exactly
+    s, x, one = {"layer.0": np.full((1, 1), 0.5)}, np.full((1, 1), 2.0), {"layer.0": np.ones((1, 1))}
+    assert model.step(p, s, x)["layer.0"][0, 0] == kink
+    _, share = model.step_vjp(p, s, x, one)
+    assert (share[W0][0, 0], share["coupling.0.1.bias"][0]) == (2.0 * expected, expected)
+    for name, value in ((W0, 2.0), ("coupling.0.1.bias", 1.0)):
+        moved = {
+            key: np.ones_like(array) if key == name else np.zeros_like(array) for key, array in p.items()
+        }
+        still = {"layer.0": np.zeros((1, 1))}
+        assert model.step_jvp(p, s, x, still, moved)["layer.0"][0, 0] == value * expected
+    inner = {**p, "coupling.0.1.bias": np.array([0.25])}
+    assert model.step_vjp(inner, s, x, one)[1]["coupling.0.1.bias"][0] == 1.0
+
+
+@pytest.mark.parametrize(("edge", "expected"), [("open", 0.0), ("closed", 0.5)])
+@pytest.mark.parametrize("kink", [0.0, 1.0])
+def test_the_edge_decides_where_the_clamp_just_begins(edge, expected, kink):
+    model = EnergyBasedNetwork((1, 1), activation="identity", step_size=0.5, clamp=True, edge=edge)
+    p = {W0: np.zeros((1, 1)), "coupling.0.1.bias": np.array([kink])}
+    s, x = {"layer.0": np.full((1, 1), kink)}, np.ones((1, 1))  # (s + b) / 2 = kink, exactly
+    one, still = {"layer.0": np.ones((1, 1))}, {name: np.zeros_like(array) for name, array in p.items()}
+    by_state, share = model.step_vjp(p, s, x, one)
+    assert (by_state["layer.0"][0, 0], share["coupling.0.1.bias"][0]) == (expected, expected)
+    assert model.step_jvp(p, s, x, one, still)["layer.0"][0, 0] == expected
+    inside = {"layer.0": np.full((1, 1), 0.5)}
+    assert model.step_vjp(p, inside, x, one)[0]["layer.0"][0, 0] == 0.5
+
+
 def test_clamp_keeps_states_in_the_unit_interval_and_masks_the_adjoint():
     rng = np.random.default_rng(4)
     model = EnergyBasedNetwork((4, 5, 3), activation="sigm", step_size=0.9, clamp=True)
@@ -238,6 +272,16 @@ def test_the_generic_algorithms_agree(family, tied):
 # ---------------------------------------------------------------- drive, dtypes, complex numbers
 
 
+@pytest.mark.parametrize("family", [EnergyBasedNetwork, PrototypicalNetwork])
+def test_a_complex_nudge_keeps_the_precision(family):
+    rng = np.random.default_rng(9)
+    model = family((2, 3, 4))
+    for dtype, expected in ((np.float32, np.complex64), (np.float64, np.complex128)):
+        p, s, x, y = problem(rng, model, dtype)
+        for nudge in (0.5j, np.complex128(0.5j)):
+            assert model.step(p, s, x, y, nudge)["layer.0"].dtype == expected
+
+
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_drive_changes_no_bit(seed):
     rng, model = network(seed)
@@ -253,7 +297,7 @@ def test_float32_stays_float32(seed, activation):
     p, s, x, y = problem(rng, model, np.float32)
     results = [
         model.initial_state(p, 2),
-        model.step(p, s, x, y, 0.5),
+        *(model.step(p, s, x, y, nudge) for nudge in (0.5, np.float64(0.5), np.float32(0.5), 1)),
         *model.step_vjp(p, s, x, s),
         model.step_jvp(p, s, x, s, p),
         model.loss_gradient(s, y),
@@ -319,6 +363,9 @@ def test_initialise_is_uniform_in_fan_in():
         ({"couplings": ((0, 1), (0, 1), (1, 2))}, ValueError, "each pair once"),
         ({"couplings": ((0, 1),)}, ValueError, r"missing \[1\]"),
         ({"couplings": (0, 1)}, TypeError, "pair"),
+        ({"couplings": None}, TypeError, "couplings: expected a sequence of pairs .* got None"),
+        ({"couplings": 5}, TypeError, "couplings: expected a sequence of pairs .* got 5"),
+        ({"couplings": "01"}, TypeError, "couplings: expected a sequence of pairs"),
         ({"couplings": ((0, 1), (1, 2.0))}, TypeError, "integer"),
     ],
 )
@@ -333,6 +380,15 @@ def test_bad_options_of_the_families_are_refused():
             EnergyBasedNetwork((2, 3), **options)
     with pytest.raises(ValueError, match="nudge_placement"):
         PrototypicalNetwork((2, 3), nudge_placement="above")
+
+
+def test_the_toy_network_has_three_widths():
+    for widths, message in (((2, 3), "at least 3 widths"), ((2, 3, 4, 5), "three widths")):
+        with pytest.raises(ValueError, match=f"widths: expected {message}"):
+            toy_network(widths)
+    with pytest.raises(TypeError, match="widths"):
+        toy_network(5)
+    assert toy_network([2, 3, 4]).widths == (2, 3, 4)
 
 
 def test_bad_initialisation_is_refused():

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from refsnn.algorithms.bptt import bptt_over_steps
 from refsnn.algorithms.bptt_convergent import bptt_convergent
 from refsnn.algorithms.equilibrium_propagation import equilibrium_propagation
+from refsnn.algorithms.forward_mode import rtrl
 from refsnn.algorithms.holomorphic_equilibrium_propagation import holomorphic_equilibrium_propagation
-from refsnn.algorithms.processes import bptt_processes
+from refsnn.algorithms.processes import bptt_processes, equilibrium_processes
 from refsnn.algorithms.relaxation import relax
+from refsnn.models.contract import StaticInput
 from refsnn.models.convergent import EnergyBasedNetwork, PrototypicalNetwork
+from refsnn.oracles.fixed_point import implicit_gradient
 
 W0 = "coupling.0.1.weight"
 PHASES = {"free_steps": 40, "nudged_steps": 10}
@@ -43,6 +47,7 @@ def spoiled():
         "NaN": (lambda p, x, y: (p, x * np.nan, y), ValueError, "inputs: expected finite"),
         "infinite target": (lambda p, x, y: (p, x, y + np.inf), ValueError, "targets: expected finite"),
         "wrong targets": (lambda p, x, y: (p, x, y[:1]), ValueError, r"targets: expected shape \(3, 2\)"),
+        "no targets": (lambda p, x, y: (p, x, None), (TypeError, ValueError), "targets: expected an array"),
         "mixed dtypes": (lambda p, x, y: (p, x.astype(np.float32), y), TypeError, "inputs: expected dtype"),
         "no parameters": (lambda p, x, y: ({}, x, y), ValueError, "missing"),
         "a list": (lambda p, x, y: (list(p), x, y), TypeError, "parameters: expected a dict"),
@@ -94,6 +99,52 @@ def test_complex_numbers_are_refused_where_the_step_compares():
             holomorphic_equilibrium_propagation(model, p, x, y, **PHASES, nudge=0.1)
         with pytest.raises(ValueError, match="complex parameters"):
             relax(model, {**p, W0: p[W0] + 0j}, x, steps=3)
+
+
+def test_targets_are_optional_in_relax_only():
+    model, p, x, y = problem(18, PrototypicalNetwork((2, 3, 4)))
+    free = relax(model, p, x, steps=200, keep_last=4)
+    for run in (
+        lambda y: equilibrium_propagation(model, p, x, y, **PHASES, nudge=0.1, symmetric=True),
+        lambda y: equilibrium_processes(model, p, x, y, free, steps=3, nudge=0.1),
+        lambda y: bptt_processes(model, p, x, y, free, steps=3),
+        lambda y: implicit_gradient(model, p, x, y, free.state),
+        lambda y: bptt_over_steps(model, p, StaticInput(x, 3), y),
+        lambda y: rtrl(model, p, StaticInput(x, 3), y),
+        lambda y: model.check(p, np.stack([x, x]), y),
+        lambda y: model.check_static(p, x, y),
+    ):
+        run(y)
+        with pytest.raises(TypeError, match=r"targets: expected an array of shape \(2, 2\), got None"):
+            run(None)
+
+
+def test_options_that_are_yes_or_no_take_nothing_else():
+    model, p, x, y = problem(19, PrototypicalNetwork((2, 3, 4)))
+    for value in (1, 0, "no", None, np.bool_(True)):
+        with pytest.raises(TypeError, match="symmetric: expected a bool"):
+            equilibrium_propagation(model, p, x, y, **PHASES, nudge=0.1, symmetric=value)
+        with pytest.raises(TypeError, match="warm_start: expected a bool"):
+            holomorphic_equilibrium_propagation(model, p, x, y, **PHASES, nudge=0.1, warm_start=value)
+
+
+def test_complex_numbers_do_not_hide_mixed_precisions():
+    model, p, x, y = problem(20, PrototypicalNetwork((2, 3, 4)))
+    state = model.initial_state(p, len(x))
+    single, wide = np.float32, {**p, W0: p[W0] + 0j}
+    relax(model, wide, x, state, steps=3, targets=y)
+    bias, narrow = "coupling.0.1.bias", {**state, "layer.0": state["layer.0"].astype(np.complex64)}
+    for parameters, inputs, start, targets, named in (
+        ({**wide, bias: p[bias].astype(single)}, x, state, y, "coupling.0.1.bias"),
+        ({**p, bias: p[bias].astype(np.complex64)}, x, state, y, "coupling.0.1.bias"),
+        (wide, x.astype(single), state, y, "inputs"),
+        (p, x.astype(np.complex64), state, y, "inputs"),
+        (wide, x, state, y.astype(single), "targets"),
+        (wide, x, {**state, "layer.0": state["layer.0"].astype(single)}, y, "layer.0"),
+        (p, x, narrow, y, "layer.0"),
+    ):
+        with pytest.raises(TypeError, match=f"{named}.*: expected .*float64 like the other arrays"):
+            relax(model, parameters, inputs, start, steps=3, targets=targets)
 
 
 def test_untied_networks_are_refused():

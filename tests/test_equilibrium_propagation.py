@@ -192,6 +192,21 @@ def test_more_points_come_closer():
     assert errors[2] < errors[1] / 10 < errors[0] / 100
 
 
+def test_what_is_kept_for_the_contrast():
+    """The free state, and for N points one complex accumulator a parameter; neither depends on T, K or N."""
+    model, p, x, y = problem(21, EnergyBasedNetwork((2, 4, 3)), batch=5)
+    states, entries = 5 * (2 + 4), 2 * 4 + 2 + 4 * 3 + 4
+    for steps in (3, 30):
+        phases = {"free_steps": steps, "nudged_steps": steps, "nudge": 0.1}
+        for symmetric in (False, True):
+            result = equilibrium_propagation(model, p, x, y, **phases, symmetric=symmetric)
+            assert result.diagnostics.bytes_kept == 8 * states
+        for points in (1, 4):
+            result = holomorphic_equilibrium_propagation(model, p, x, y, **phases, points=points)
+            assert result.diagnostics.bytes_kept == 8 * states + 16 * entries
+            assert result.diagnostics.steps_executed == (steps + 2) * (1 + points)
+
+
 def test_a_warm_start_has_the_same_limit():
     model, p, x, y = problem(5, EnergyBasedNetwork((2, 4, 3), step_size=0.3))
     long = {"free_steps": 400, "nudged_steps": 400, "nudge": 0.1, "points": 4}

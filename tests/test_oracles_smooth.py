@@ -192,10 +192,65 @@ def test_implicit_gradient_of_a_linear_network_is_the_formula():
     for name in p:
         assert np.abs(truth[name]).max() > 1e-3
         np.testing.assert_allclose(gradient[name], truth[name], rtol=1e-12, atol=1e-14)
-    # away from the steady state it is another number: the oracle does look at the state
-    moved = {name: array + 0.1 for name, array in free.state.items()}
-    wrong = implicit_gradient(model, p, x, y, moved)
-    assert np.abs(wrong["coupling.0.1.weight"] - truth["coupling.0.1.weight"]).max() > 1e-3
+    # the entries of the state may come in any order
+    reversed_order = dict(reversed(free.state.items()))
+    assert list(reversed_order) != list(free.state)
+    again = implicit_gradient(model, p, x, y, reversed_order)
+    assert all(np.array_equal(again[name], gradient[name]) for name in p)
+    # beside the steady state it is another number: the oracle does look at the state
+    moved = {name: array + 1e-7 for name, array in free.state.items()}
+    beside = implicit_gradient(model, p, x, y, moved)
+    assert 1e-8 < np.abs(beside["coupling.0.1.weight"] - truth["coupling.0.1.weight"]).max() < 1e-5
+
+
+def test_the_jacobian_does_not_depend_on_the_order_of_the_state():
+    rng = np.random.default_rng(4)
+    model = EnergyBasedNetwork((2, 3, 4), tied=False)
+    p, x = model.initialise(rng), rng.uniform(size=(2, 4))
+    state = relax(model, p, x, steps=5).state
+    jacobian = state_jacobian(model, p, state, x)
+    assert np.array_equal(jacobian, state_jacobian(model, p, dict(reversed(state.items())), x))
+
+
+def test_the_fixed_point_oracles_refuse_what_is_no_steady_state():
+    rng = np.random.default_rng(5)
+    model = PrototypicalNetwork((2, 3, 4))
+    p, x, y = model.initialise(rng), rng.uniform(size=(2, 4)), rng.uniform(size=(2, 2))
+    free = relax(model, p, x, steps=400)
+    assert free.residual < 1e-15
+    state = free.state
+    implicit_gradient(model, p, x, y, state)
+    early = relax(model, p, x, steps=3)
+    assert early.residual > 1e-6
+    for bad, error, message in (
+        (early.state, ValueError, "state: expected a steady state, got one that the next step moves by"),
+        (
+            {**state, "layer.1": state["layer.1"][:1]},
+            ValueError,
+            r"state\['layer.1'\]: expected shape \(2, 3\)",
+        ),
+        ({"layer.0": state["layer.0"]}, ValueError, "state: expected a dict with the entries"),
+        ({**state, "layer.2": state["layer.0"]}, ValueError, "state: expected a dict with the entries"),
+        ([state["layer.0"]], ValueError, "state: expected a dict with the entries"),
+        ({**state, "layer.1": state["layer.1"] + np.nan}, ValueError, "layer.1"),
+        ({name: array.astype(np.float32) for name, array in state.items()}, TypeError, "float64"),
+    ):
+        with pytest.raises(error, match=message):
+            implicit_gradient(model, p, x, y, bad)
+        if bad is not early.state:  # a Jacobian is defined anywhere
+            with pytest.raises(error, match=message):
+                state_jacobian(model, p, bad, x)
+
+
+def test_the_fixed_point_oracles_refuse_float32():
+    rng = np.random.default_rng(6)
+    model = PrototypicalNetwork((2, 3, 4))
+    p, x, y = model.initialise(rng, np.float32), np.ones((2, 4), np.float32), np.ones((2, 2), np.float32)
+    state = relax(model, p, x, steps=50).state
+    with pytest.raises(TypeError, match="parameters: expected dtype float64, got float32"):
+        implicit_gradient(model, p, x, y, state)
+    with pytest.raises(TypeError, match="parameters: expected dtype float64, got float32"):
+        state_jacobian(model, p, state, x)
 
 
 @pytest.mark.parametrize("tied", [True, False])

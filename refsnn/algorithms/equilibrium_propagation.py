@@ -5,20 +5,19 @@ beta towards the target.  With the Hebbian products dPhi/dtheta,
 
     Delta-hat(beta, K) = 1 / (beta B) sum_b [ dPhi/dtheta(s^beta_K) - dPhi/dtheta(s_*) ]         (E7)
 
-tends to -dL/dtheta for beta -> 0 where the network is a gradient system.  The symmetric variant
-(Laborieux et al. 2021) contrasts +beta with -beta, both from the same s_*, and so removes the first order
-of the bias and the drift of an unfinished free phase.
+tends for beta -> 0, at the steady state of a gradient system, to minus the BPTT gradient truncated to the
+last K steps (E8); to the full -dL_*/dtheta for K -> infinity.  The symmetric variant (Laborieux et al.
+2021) contrasts +beta with -beta, both from the same s_*, and so removes the first order of the bias and
+the drift of an unfinished free phase.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from refsnn import checks
 from refsnn.algorithms.relaxation import checked_nudge, settle
-from refsnn.algorithms.result import Diagnostics, GradientResult
+from refsnn.algorithms.result import Diagnostics, GradientResult, like
 from refsnn.models.contract import Parameters
 from refsnn.models.coupled_layers import CoupledLayers
 
@@ -49,7 +48,8 @@ def equilibrium_propagation(
     free_steps, nudged_steps : int
         T and K.
     nudge : float or complex
-        beta, not 0.  With beta = 1e-30 i the result is the limit beta -> 0 to working precision.
+        beta, not 0.  With beta = 1e-30 i the result is the limit beta -> 0 to working precision at a
+        steady state; after an unfinished free phase it is the part without drift, as `symmetric` gives.
     symmetric : bool
         Contrast +beta with -beta instead of +beta with the free phase.
 
@@ -57,7 +57,8 @@ def equilibrium_propagation(
     -------
     GradientResult
         Gradients in the sign of dL/dtheta: descend on them.  The loss is that of the free phase.
-        `diagnostics.residual` is that of s_T; trust nothing unless residual / |beta| is small.
+        `diagnostics.residual` is that of s_T, the end of the free phase.  A one-sided contrast with a
+        real beta carries a drift of about residual / |beta|: trust it only where that is small.
 
     Raises
     ------
@@ -68,6 +69,7 @@ def equilibrium_propagation(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from refsnn.models.convergent import EnergyBasedNetwork
     >>> network = EnergyBasedNetwork((2, 3, 4))
     >>> rng = np.random.default_rng(0)
@@ -81,6 +83,7 @@ def equilibrium_propagation(
     free_steps = checks.count("free_steps", free_steps)
     nudged_steps = checks.count("nudged_steps", nudged_steps)
     nudge = checked_nudge(model, nudge)
+    checks.instance("symmetric", symmetric, bool, "True")
     batch, drive = len(inputs), model.static_drive(parameters, inputs)
 
     start = model.initial_state(parameters, batch)
@@ -108,14 +111,3 @@ def equilibrium_propagation(
             residual=free.residual,
         ),
     )
-
-
-def like(reference: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """`value` in the kind of `reference`: the real part where a complex nudge met real parameters.
-
-    Examples
-    --------
-    >>> like(np.zeros(1), np.array([2.0 + 1.0j]))
-    array([2.])
-    """
-    return value if np.iscomplexobj(reference) else value.real

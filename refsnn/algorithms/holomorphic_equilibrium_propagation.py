@@ -3,10 +3,11 @@
 The nudged steady state is an analytic function of beta, so its derivative at 0 is a Cauchy integral over a
 circle, and N points beta_k = beta exp(2 pi i k / N) give it up to an error of order beta^N:
 
-    Delta-hat = Re 1/N sum_k dPhi/dtheta(s^{beta_k}) / beta_k.
+    Delta-hat = Re 1/(N B) sum_b sum_k [ dPhi/dtheta(s^{beta_k}) - dPhi/dtheta(s_*) ] / beta_k.
 
-N = 1 is the one-sided rule, N = 2 the symmetric one.  Works for analytic activations, with plain
-transposes, never conjugates.
+The products at s_* drop out for N >= 2; with them N = 1 is the one-sided rule, and N = 2 is the symmetric
+one.  After K nudged steps the limit is the BPTT gradient truncated to the same K.  Works for analytic
+activations, with plain transposes, never conjugates.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
-from refsnn.algorithms.equilibrium_propagation import like
 from refsnn.algorithms.relaxation import checked_nudge, settle
-from refsnn.algorithms.result import Diagnostics, GradientResult
+from refsnn.algorithms.result import Diagnostics, GradientResult, like
 from refsnn.models.contract import Parameters
 from refsnn.models.coupled_layers import CoupledLayers
 
@@ -79,6 +79,7 @@ def holomorphic_equilibrium_propagation(
     free_steps = checks.count("free_steps", free_steps)
     nudged_steps = checks.count("nudged_steps", nudged_steps)
     points = checks.count("points", points)
+    checks.instance("warm_start", warm_start, bool, "True")
     radius = checked_nudge(model, checks.number("nudge", nudge))
     batch, drive = len(inputs), model.static_drive(parameters, inputs)
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
-from refsnn.algorithms.equilibrium_propagation import like
 from refsnn.algorithms.relaxation import Relaxation, checked_nudge
+from refsnn.algorithms.result import like
 from refsnn.models.contract import Parameters, State
 from refsnn.models.coupled_layers import CoupledLayers
 

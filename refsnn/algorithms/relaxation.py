@@ -3,6 +3,9 @@
     s_{t+1} = F(x, s_t, theta)                       free phase        (E1)
     s_{t+1} = F(x, s_t, theta) - beta dl/ds(s_t, y)  nudged phase      (E5)
 
+(E5) is nudged outside the activation with epsilon = 1.  The leaky step of an energy-based network is nudged
+with epsilon beta (E10), and a prototypical network may feel the force inside its activation (E17).
+
 All layers step at once.  Convergence is what every statement about equilibrium propagation needs and what
 fixed step counts do not give, so the residual is always returned; synchronous updates may also lock into
 an orbit of period two, which |F(F(s)) - s| tells apart from slow convergence.
@@ -102,7 +105,7 @@ def relax(
     >>> relax(network, parameters, np.ones((1, 4)), steps=200).residual < 1e-15
     True
     """
-    parameters, inputs, targets = model.check_static(parameters, inputs, targets)
+    parameters, inputs, targets = model.check_static(parameters, inputs, targets, need_targets=False)
     steps = checks.count("steps", steps)
     keep_last = checks.count("keep_last", keep_last, minimum=0)
     nudge = checked_nudge(model, nudge, zero_allowed=True)

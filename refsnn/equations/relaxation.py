@@ -1,9 +1,11 @@
 """Floor 1: one unit's step towards the steady state, and its derivatives.
 
 Every step of a convergent network has the form s <- (1 - epsilon) s + epsilon * pull; the networks differ
-in the pull.  Tags (E10), (E13), (E16), (E17) are the equations of the equilibrium propagation
-specification (Ernoult et al. 2019).  All functions are analytic: states, potentials and the nudge may
-be complex.
+in the pull, and in where the nudge enters: energy-based networks add beta (y - s) to the pull, so that a
+step is nudged with epsilon * beta (E10); prototypical ones add it beside the activation (E16) or to its
+argument (E17).  The tags, (E13) among them, are those of the equilibrium propagation specification
+(Ernoult et al. 2019; the nudge inside: Laborieux et al. 2021).  All functions are analytic: states,
+potentials and the nudge may be complex.
 """
 
 from __future__ import annotations

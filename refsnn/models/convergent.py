@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from refsnn import checks
 from refsnn.models.energy_based import EnergyBasedNetwork
 from refsnn.models.prototypical import PrototypicalNetwork
 
@@ -30,9 +31,17 @@ def toy_network(
     -------
     EnergyBasedNetwork
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `widths` are not three positive integers, and as in `EnergyBasedNetwork`.
+
     Examples
     --------
     >>> toy_network().couplings
     ((0, 1), (0, 2), (1, 2))
     """
-    return EnergyBasedNetwork(widths, TOY_COUPLINGS, activation, step_size)
+    three = checks.widths("widths", widths, minimum=3)
+    if len(three) > 3:
+        raise ValueError(f"widths: expected three widths (output, hidden layer, input), got {three!r}")
+    return EnergyBasedNetwork(three, TOY_COUPLINGS, activation, step_size)

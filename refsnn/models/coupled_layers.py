@@ -62,11 +62,10 @@ class CoupledLayers(ABC):
     def __post_init__(self) -> None:
         widths = checks.widths("widths", self.widths)
         chain = tuple((layer, layer + 1) for layer in range(len(widths) - 1))
-        couplings = checked_couplings(self.couplings, len(widths) - 1) if len(self.couplings) else chain
+        couplings = checked_couplings(self.couplings, len(widths) - 1) or chain
         checks.choice("activation", self.activation, ACTIVATIONS)
         checks.choice("edge", self.edge, ("open", "closed"))
-        if not isinstance(self.tied, bool):
-            raise TypeError(f"tied: expected True or False, got {self.tied!r}")
+        checks.instance("tied", self.tied, bool, "True")
         step_size = checks.number("step_size", self.step_size, 0, 1, low_open=True)
         # plain Python numbers: they never promote float32
         for name, value in (("widths", widths), ("couplings", couplings), ("step_size", step_size)):
@@ -168,15 +167,15 @@ class CoupledLayers(ABC):
         return parameters, sequence, targets
 
     def check_static(
-        self, parameters: Parameters, inputs: Any, targets: Any = None
-    ) -> tuple[Parameters, np.ndarray, np.ndarray | None]:
+        self, parameters: Parameters, inputs: Any, targets: Any, need_targets: bool = True
+    ) -> tuple[Parameters, np.ndarray, Any]:
         """Check what an algorithm was given, once, before its loops.
 
-        Complex arrays pass for holomorphic networks only.
+        Complex arrays pass for holomorphic networks only, and in the same precision as the real ones.
 
         Returns
         -------
-        parameters, inputs (B, d_N), targets (B, d_0) or None
+        parameters, inputs (B, d_N), targets (B, d_0), or None where they are not needed
 
         Raises
         ------
@@ -188,11 +187,19 @@ class CoupledLayers(ABC):
         if is_complex:
             self.require_holomorphic("complex parameters or inputs")
         parameters = checks.parameters("parameters", parameters, self.parameter_shapes(), is_complex)
-        dtype = None if is_complex else next(iter(parameters.values())).dtype
+        dtype = next(iter(parameters.values())).real.dtype
+        for name, array in parameters.items():
+            _check_precision(f"parameters[{name!r}]", array, dtype)
         inputs = checks.float_array("inputs", inputs, ("B", self.widths[-1]), dtype, is_complex)
+        _check_precision("inputs", inputs, dtype)
+        shape = (len(inputs), self.widths[0])
         if targets is not None:
-            shape = (len(inputs), self.widths[0])
             targets = checks.float_array("targets", targets, shape, dtype, is_complex)
+            _check_precision("targets", targets, dtype)
+        elif need_targets:
+            raise TypeError(
+                f"targets: expected an array of shape {shape}, got None; there is no loss without"
+            )
         return parameters, inputs, targets
 
     def check_state(self, state: Any, batch: int, dtype: Any) -> State:
@@ -210,12 +217,13 @@ class CoupledLayers(ABC):
         if is_complex:
             self.require_holomorphic("a complex state")
         allow = is_complex or np.issubdtype(dtype, np.complexfloating)
-        return {
-            name: checks.float_array(
-                f"state[{name!r}]", state[name], (batch, self.widths[n]), None if allow else dtype, allow
-            )
-            for n, name in enumerate(self.layers)
-        }
+        real = np.empty(0, dtype).real.dtype
+        checked = {}
+        for n, name in enumerate(self.layers):
+            label, shape = f"state[{name!r}]", (batch, self.widths[n])
+            checked[name] = checks.float_array(label, state[name], shape, real, allow)
+            _check_precision(label, checked[name], real)
+        return checked
 
     def require_holomorphic(self, what: str) -> None:
         """Refuse complex numbers where the step compares.
@@ -334,7 +342,16 @@ class CoupledLayers(ABC):
 
     def force(self, layer: int, state: np.ndarray, targets: np.ndarray | None, nudge: complex) -> Any:
         """The nudge that `layer` feels, or None: only the output layer of a nudged phase feels one."""
-        return nudge_force(state, targets, nudge) if layer == 0 and targets is not None else None
+        if layer > 0 or targets is None:
+            return None
+        # a plain Python number: it never promotes float32
+        amount = complex(nudge) if np.iscomplexobj(nudge) else float(nudge.real)
+        return nudge_force(state, targets, amount)
+
+    def derivative(self, functions: Activation, z: np.ndarray) -> Any:
+        """The slope that backpropagation takes of an activation: `edge` decides on the kinks."""
+        slope = functions.slope if self.edge == "closed" else functions.slope_open
+        return slope(z, working_one(z))
 
 
 def working_one(array: np.ndarray) -> Any:
@@ -346,6 +363,15 @@ def working_one(array: np.ndarray) -> Any:
     'float32'
     """
     return array.real.dtype.type(1)
+
+
+def _check_precision(name: str, array: np.ndarray, dtype: np.dtype) -> None:
+    """Refuse complex64 beside float64, and complex128 beside float32."""
+    if array.real.dtype != dtype:
+        raise TypeError(
+            f"{name}: expected the precision of {dtype} like the other arrays, got {array.dtype}; "
+            "convert one of them, nothing is promoted silently"
+        )
 
 
 def _is_complex(value: Any) -> bool:

@@ -146,7 +146,7 @@ class Wiring:
         return tangents
 
     def primitive_function(self, parameters: Parameters, rates: Arrays) -> Any:
-        """(E11), (E18): Phi = sum over couplings of h_post . (W h_pre + b), summed over the batch."""
+        """(E11); section 2.4 where h = s: Phi = sum of h_post . (W h_pre + b) over couplings and batch."""
         return sum(
             (rates[post] * (rates[pre] @ parameters[f"{name}.weight"].T + parameters[f"{name}.bias"])).sum()
             for (post, pre), name in self.names.items()
@@ -162,7 +162,7 @@ class Wiring:
 
 
 def checked_couplings(value: Any, depth: int) -> tuple[tuple[int, int], ...]:
-    """Return the pairs (post, pre), or say which of them describes no coupling.
+    """Return the pairs (post, pre), or say which of them describes no coupling; none at all are fine.
 
     Raises
     ------
@@ -174,6 +174,11 @@ def checked_couplings(value: Any, depth: int) -> tuple[tuple[int, int], ...]:
     >>> checked_couplings([[0, 1], [1, 2]], depth=2)
     ((0, 1), (1, 2))
     """
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(
+            "couplings: expected a sequence of pairs (post, pre), or () for the chain of all layers, "
+            f"got {value!r}"
+        )
     couplings = []
     for index, pair in enumerate(value):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
@@ -185,7 +190,7 @@ def checked_couplings(value: Any, depth: int) -> tuple[tuple[int, int], ...]:
     if len(set(couplings)) != len(couplings):
         raise ValueError(f"couplings: expected each pair once, got {couplings}")
     missing = sorted(set(range(depth)) - {post for post, _ in couplings})
-    if missing:
+    if couplings and missing:
         raise ValueError(
             f"couplings: expected every layer below {depth} as post of some pair, missing {missing}"
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
-from refsnn.equations.activations import hardsigm, hardsigm_slope, hardsigm_slope_open
+from refsnn.equations.activations import ACTIVATIONS, hardsigm
 from refsnn.equations.relaxation import energy_pull, energy_pull_slopes, leaky_step, leaky_step_slopes
 from refsnn.models.contract import Parameters, State
 from refsnn.models.coupled_layers import CoupledLayers, working_one
@@ -50,8 +50,7 @@ class EnergyBasedNetwork(CoupledLayers):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.choice("output", self.output, ("rho", "linear", "official"))
-        if not isinstance(self.clamp, bool):
-            raise TypeError(f"clamp: expected True or False, got {self.clamp!r}")
+        checks.instance("clamp", self.clamp, bool, "False")
 
     @property
     def holomorphic(self) -> bool:
@@ -87,15 +86,13 @@ class EnergyBasedNetwork(CoupledLayers):
 
     def _rate_slope(self, layer: int, unit: np.ndarray) -> Any:
         """h_n', a derivative that backpropagation takes: `edge` decides on the kinks."""
-        one = working_one(unit)
         if layer == 0 and self.output == "linear":
-            return one
-        slope = self.functions.slope if self.edge == "closed" else self.functions.slope_open
-        return slope(unit, one)
+            return working_one(unit)
+        return self.derivative(self.functions, unit)
 
     def _clamp_slope(self, before: np.ndarray) -> Any:
-        slope = hardsigm_slope if self.edge == "closed" else hardsigm_slope_open
-        return slope(before, working_one(before))
+        """Derivative of the clamp, a hard sigmoid, at what the step gave before it."""
+        return self.derivative(ACTIVATIONS["hardsigm"], before)
 
     # ---------------------------------------------------------------- the step and its derivatives
 

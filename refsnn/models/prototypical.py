@@ -8,13 +8,7 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
-from refsnn.equations.relaxation import (
-    leaky_step,
-    leaky_step_slopes,
-    nudged_inside,
-    nudged_inside_slopes,
-    nudged_outside,
-)
+from refsnn.equations.relaxation import leaky_step, leaky_step_slopes, nudged_inside, nudged_outside
 from refsnn.models.contract import Parameters, State
 from refsnn.models.coupled_layers import CoupledLayers, working_one
 from refsnn.models.couplings import Arrays
@@ -60,8 +54,7 @@ class PrototypicalNetwork(CoupledLayers):
 
     def _slope(self, potential: np.ndarray) -> Any:
         """sigma'(u), a derivative that backpropagation takes: `edge` decides on the kinks."""
-        slope = self.functions.slope if self.edge == "closed" else self.functions.slope_open
-        return slope(potential, working_one(potential))
+        return self.derivative(self.functions, potential)
 
     def step(
         self,
@@ -138,11 +131,9 @@ class PrototypicalNetwork(CoupledLayers):
         own: State = {}
         delta: Arrays = {}
         for layer, name in enumerate(self.layers):
-            one = working_one(state[name])
-            by_state, by_pull = leaky_step_slopes(self.step_size, one)
-            by_potential, _ = nudged_inside_slopes(self._slope(potentials[layer]), one)
+            by_state, by_pull = leaky_step_slopes(self.step_size, working_one(state[name]))
             own[name] = by_state * cotangent[name]
-            delta[layer] = by_pull * (by_potential * cotangent[name])
+            delta[layer] = by_pull * (self._slope(potentials[layer]) * cotangent[name])
         for layer, share in self.wiring.pull_back(parameters, delta).items():
             own[self.layers[layer]] = own[self.layers[layer]] + share
         return own, self.wiring.parameter_share(delta, rates)

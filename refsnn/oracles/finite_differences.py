@@ -2,7 +2,7 @@
 
 Rounding and truncation together leave about 1e-8 with the central rule (step 1e-5) and 1e-10 with the
 five-point rule (step 1e-3) on functions of order one.  `taylor_slopes` needs no tolerance at all: the
-remainder |L(x + h d) - L(x) - h <G, d>| falls with slope 2 if and only if G is the gradient.
+remainder |L(x + h d) - L(x) - h <G, d>| falls with slope 2 if and only if <G, d> is the derivative along d.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ def taylor_slopes(
     Returns
     -------
     ndarray, shape (len(steps) - 1,)
-        Near 2 where G is the gradient (more, if the curvature along d vanishes), near 1 where it is not.
+        Near 2 where <G, d> is the derivative along d (more, if the curvature along d vanishes), near 1 where
+        it is not.  Errors of G across d do not show: take several directions, or one for each array.
         A remainder of exactly 0 counts as the smallest positive number.
 
     Raises

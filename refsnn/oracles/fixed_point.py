@@ -19,6 +19,8 @@ from refsnn.models.coupled_layers import CoupledLayers
 from refsnn.oracles.complex_step import complex_step_gradient
 
 STEP = 1e-30
+# largest residual of a steady state, relative to states above 1: the answer is wrong by about as much
+STEADY = 1e-6
 
 
 def joined(state: State) -> np.ndarray:
@@ -40,7 +42,7 @@ def state_jacobian(model: CoupledLayers, parameters: Parameters, state: State, i
     model : EnergyBasedNetwork or PrototypicalNetwork
         The network, holomorphic.
     parameters, state : dict of ndarray
-        float64; states (B, d_n).
+        float64; states (B, d_n), steady or not, entries in any order.
     inputs : ndarray, shape (B, d_N)
         x.
 
@@ -52,7 +54,7 @@ def state_jacobian(model: CoupledLayers, parameters: Parameters, state: State, i
     Raises
     ------
     TypeError, ValueError
-        For bad arguments, and for networks that are not holomorphic.
+        For bad arguments, float32 among them, and for networks that are not holomorphic.
 
     Examples
     --------
@@ -62,8 +64,7 @@ def state_jacobian(model: CoupledLayers, parameters: Parameters, state: State, i
     >>> state_jacobian(network, parameters, network.initial_state(parameters, 1), np.ones((1, 1)))
     array([[[0.75]]])
     """
-    model.require_holomorphic("model")
-    parameters, inputs, _ = model.check_static(parameters, inputs)
+    parameters, inputs, _, state = _checked(model, parameters, inputs, None, state, need_targets=False)
     columns = []
     for name in model.layers:
         for unit in range(state[name].shape[1]):
@@ -87,7 +88,7 @@ def implicit_gradient(
     inputs, targets : array_like
         x (B, d_N) and y (B, d_0).
     state : dict of ndarray
-        s_*, converged.
+        s_*, converged: `relax` long enough.
 
     Returns
     -------
@@ -97,7 +98,8 @@ def implicit_gradient(
     Raises
     ------
     TypeError, ValueError
-        For bad arguments, and for networks that are not holomorphic.
+        For bad arguments, float32 among them, for networks that are not holomorphic, and for a state that
+        is not steady.
 
     Examples
     --------
@@ -107,8 +109,14 @@ def implicit_gradient(
     >>> implicit_gradient(network, parameters, x, y, {"layer.0": np.array([[0.5]])})["coupling.0.1.weight"]
     array([[0.5]])
     """
-    model.require_holomorphic("model")
-    parameters, inputs, targets = model.check_static(parameters, inputs, targets)
+    parameters, inputs, targets, state = _checked(model, parameters, inputs, targets, state)
+    residual = model.residual(parameters, state, inputs)
+    size = max(1.0, max(float(np.abs(array).max()) for array in state.values()))
+    if residual > STEADY * size:
+        raise ValueError(
+            f"state: expected a steady state, got one that the next step moves by {residual:.1e}; "
+            "relax for more steps, or with a smaller step_size if it cycles"
+        )
     jacobian = state_jacobian(model, parameters, state, inputs)
     # complex(): the loss does not see the hidden layers, and is real there
     slope = joined(complex_step_gradient(lambda moved: complex(model.loss(moved, targets)), state, STEP))
@@ -117,3 +125,23 @@ def implicit_gradient(
     return complex_step_gradient(
         lambda moved: (joined(model.step(moved, state, inputs)) * adjoint).sum(), parameters, STEP
     )
+
+
+def _checked(
+    model: CoupledLayers,
+    parameters: Parameters,
+    inputs: Any,
+    targets: Any,
+    state: State,
+    need_targets: bool = True,
+) -> tuple[Parameters, np.ndarray, Any, State]:
+    """The door of both oracles: float64, holomorphic; the state in the order of the layers."""
+    model.require_holomorphic("model")
+    parameters, inputs, targets = model.check_static(parameters, inputs, targets, need_targets)
+    wrong = sorted({str(array.dtype) for array in parameters.values() if array.dtype != np.float64})
+    if wrong:
+        raise TypeError(
+            f"parameters: expected dtype float64, got {', '.join(wrong)}; convert parameters, inputs, "
+            "targets and state with .astype(np.float64): an oracle must be more exact than what it checks"
+        )
+    return parameters, inputs, targets, model.check_state(state, len(inputs), np.dtype(np.float64))

@@ -38,7 +38,7 @@ def weights_only(arrays: Parameters) -> Parameters:
 @claim(
     "equilibrium_propagation/NC6",
     r"The check notices a BPTT that forgets the second use of the tied weight (second term of $\nabla W_n$): the "
-    r"weights are off, though a cosine above 0.99 would let it through.",
+    r"weights are off.",
     source="specification, NC6, first mutation",
     metric=r"relative error of $\lim\Delta_W$ against $-\nabla_W$",
     relation=">=",

@@ -9,6 +9,7 @@ import numpy as np
 
 from refsnn.algorithms.processes import Processes
 from refsnn.models.contract import Parameters, State
+from refsnn.models.coupled_layers import CoupledLayers
 from refsnn.oracles.fixed_point import joined, state_jacobian
 from validation.claims.equilibrium_propagation.networks import (
     Settled,
@@ -24,6 +25,7 @@ from validation.ledger import Measured, claim, require
 
 STEPS = 25
 WIDTHS = (4, 6, 5, 3)
+FELT = 0.2  # NC3: least asymmetry of the Jacobian that the output error meets
 
 
 def slopes(case: Settled) -> State:
@@ -94,22 +96,36 @@ def loosen(parameters: Parameters, rng: np.random.Generator) -> None:
             parameters[name] = weight.T + rng.normal(scale=0.3, size=parameters[name].shape)
 
 
-def vector_fields(rng: np.random.Generator, edit: Callable[..., None] = loosen) -> list[Settled]:
-    """An untied prototypical network nudged outside, and an untied energy-based one."""
-    makers = (
-        prototypical(rng, tied=False, activation="tanh"),
-        energy_based(rng, tied=False, activation="tanh"),
-    )
+def vector_field(
+    rng: np.random.Generator,
+    make: Callable[..., Callable[[tuple[int, ...]], CoupledLayers]],
+    edit: Callable[..., None] = loosen,
+) -> Settled:
+    """A settled network with feedback of its own."""
     options = {"widths": WIDTHS, "batch": 3, "scale": (1.0, 1.5), "balance": 1e-3}
-    return [settled(rng, make, **options, edit=edit) for make in makers]
+    return settled(rng, make(rng, tied=False, activation="tanh"), **options, edit=edit)
 
 
-def asymmetry(case: Settled) -> float:
-    """|J - J^T| / |J - (1 - epsilon) I|, of the most asymmetric sample."""
+def felt_asymmetry(case: Settled) -> float:
+    """|(J - J^T) e| / |e| with the output error e, of the sample that feels least of it."""
     jacobian = state_jacobian(case.model, case.parameters, case.free.state, case.inputs)
-    own = (1 - case.model.step_size) * np.eye(jacobian.shape[-1])
-    odd = np.linalg.norm(jacobian - np.swapaxes(jacobian, -1, -2), axis=(1, 2))
-    return float((odd / np.linalg.norm(jacobian - own, axis=(1, 2))).max())
+    error = joined(case.model.loss_gradient(case.free.state, case.targets))
+    felt = ((jacobian - np.swapaxes(jacobian, -1, -2)) @ error[..., None])[..., 0]
+    return float((np.linalg.norm(felt, axis=1) / np.linalg.norm(error, axis=1)).min())
+
+
+def asymmetric_network(rng: np.random.Generator) -> Settled:
+    """An untied prototypical network in which the output error meets the asymmetry.
+
+    In one network in some thousands it happens to meet next to none of it, however asymmetric J is.
+    """
+    for _ in range(40):
+        case = vector_field(rng, prototypical)
+        if felt_asymmetry(case) >= FELT:
+            break
+    else:
+        require(False, f"none of 40 networks has |(J - J^T) e| >= {FELT:g} |e|")
+    return case
 
 
 def powers(case: Settled, transposed: bool) -> State:
@@ -136,7 +152,7 @@ def powers(case: Settled, transposed: bool) -> State:
     control="the transposed Jacobian, which is what BPTT uses",
 )
 def vector_field_processes(rng: np.random.Generator) -> Measured:
-    cases = vector_fields(rng)
+    cases = [vector_field(rng, make) for make in (prototypical, energy_based)]
     errors = [leaf_error(case.updates(STEPS).states, powers(case, False)) for case in cases]
     adjoint = [leaf_error(negated(case.gradients(STEPS).states), powers(case, True)) for case in cases]
     require(max(adjoint) <= 1e-12, "backpropagation does not run the transposed Jacobian")
@@ -164,7 +180,8 @@ def steady_violation(case: Settled) -> tuple[float, float]:
 @claim(
     "equilibrium_propagation/NC1",
     r"Plain gradient-descending updates fail on the prototypical network nudged outside, for states and for "
-    r"weights, and no smaller $\beta$ helps: the network is no gradient system.",
+    r"weights, and no smaller $\beta$ helps: the network is no gradient system. Networks of which some output reaches "
+    r"$|s^0_*| \ge 0.5$, for $\sigma$ is nearly linear around 0.",
     source="Ernoult 2019 ('approximately'); specification, NC1",
     metric=r"smaller one of the relative errors of states and parameters at $\beta = 10^{-5}$",
     relation=">=",
@@ -184,7 +201,8 @@ def prototypical_violates(rng: np.random.Generator) -> Measured:
 @claim(
     "equilibrium_propagation/NC2",
     r"The mixed output rule of the authors' layered energy-based code (gate 1, but $\rho(s^0)$ fed back) violates "
-    r"the theorem: states are off by 2 % and weights by 10 % or more, independent of $\beta$.",
+    r"the theorem: states are off by 2 % and weights by 10 % or more, independent of $\beta$, in networks of which "
+    r"some output reaches $|s^0_*| \ge 1$.",
     source="authors' code; specification, NC2",
     metric="smaller one of (error of states / 0.02) and (error of parameters / 0.1)",
     relation=">=",
@@ -215,8 +233,9 @@ def sides_differ(case: Settled) -> float:
 
 @claim(
     "equilibrium_propagation/NC3",
-    r"With untied feedback ($V = W^\top$ + noise of standard deviation 0.3) updates and gradients part: "
-    r"by 10 % or more in prototypical networks, by 3 % or more in energy-based ones.",
+    r"With untied feedback ($V = W^\top$ + noise of standard deviation 0.3) updates and gradients part: by 10 % or "
+    r"more in prototypical networks whose output errors $e$ meet the asymmetry, $|(J_* - J_*^\top)e| \ge 0.2\,|e|$, "
+    r"and by 3 % or more in energy-based ones.",
     source="Scellier 2018; specification, NC3",
     metric="smaller one of (prototypical error / 0.1) and (energy-based error / 0.03), states",
     relation=">=",
@@ -229,10 +248,7 @@ def vector_fields_violate(rng: np.random.Generator) -> Measured:
             if name.endswith("feedback"):
                 parameters[name] = parameters[name.replace("feedback", "weight")].T.copy()
 
-    cases = vector_fields(rng)
-    while asymmetry(cases[1]) < 0.6:  # the noise is what the claim is about: it has to be there
-        cases = vector_fields(rng)
-    loose = [sides_differ(case) for case in cases]
-    tied = [sides_differ(case) for case in vector_fields(rng, tie)]
+    loose = [sides_differ(asymmetric_network(rng)), sides_differ(vector_field(rng, energy_based))]
+    tied = [sides_differ(vector_field(rng, make, tie)) for make in (prototypical, energy_based)]
     details = {"prototypical": loose[0], "energy-based": loose[1], "prototypical, tied": tied[0]}
     return Measured(min(loose[0] / 0.1, loose[1] / 0.03), min(tied[0] / 0.1, tied[1] / 0.03), details)

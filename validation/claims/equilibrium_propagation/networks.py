@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,12 @@ class Settled:
     def problem(self) -> tuple[CoupledLayers, Parameters, np.ndarray, np.ndarray]:
         """Network, parameters, inputs, targets: what every algorithm takes first."""
         return self.model, self.parameters, self.inputs, self.targets
+
+    def longer(self, steps: int) -> Settled:
+        """The same network after more free steps: a residual of rounding size may still be on its way down."""
+        model, parameters, inputs, _ = self.problem
+        free = relax(model, parameters, inputs, self.free.state, steps=steps, keep_last=len(self.free.kept))
+        return replace(self, free=free, steps=self.steps + steps)
 
     def updates(self, steps: int, nudge: complex = LIMIT) -> Processes:
         """The nudged phase, step by step."""
@@ -179,4 +185,6 @@ def prototypical(
 def toy(rng: np.random.Generator, **options: Any) -> Callable[[tuple[int, ...]], EnergyBasedNetwork]:
     """The toy wiring with a skip from the input to the output, small widths."""
     widths = tuple(int(width) for width in rng.integers(1, 9, size=3))
-    return lambda _: toy_network(widths, step_size=options.get("step_size", 0.25))
+    network = toy_network(widths, step_size=options.get("step_size", 0.25))
+    require(len(network.couplings) == 3, "the toy network has lost its skip connection")
+    return lambda _: network

@@ -16,7 +16,7 @@ from validation.claims.equilibrium_propagation.networks import (
     LIMIT,
     Settled,
     energy_based,
-    overall_error,
+    leaf_error,
     settled,
     toy,
 )
@@ -35,7 +35,7 @@ def networks(rng: np.random.Generator) -> list[Settled]:
     for make in makers:
         for _ in range(20):
             case = settled(rng, make, scale=(0.5, 1.2), most_steps=600)
-            bias = overall_error(case.estimate(STEPS, 1e-3), case.truncated(STEPS))
+            bias = leaf_error(case.estimate(STEPS, 1e-3), case.truncated(STEPS))
             if bias >= 2e-4:
                 break
         require(bias >= 2e-4, "no network in 20 with a first-order bias")
@@ -48,7 +48,7 @@ def ratios(case: Settled, nudge: float, symmetric: bool) -> list[float]:
     truth = case.truncated(STEPS)
 
     def error(beta: float) -> float:
-        return overall_error(case.estimate(STEPS, beta, symmetric), truth)
+        return leaf_error(case.estimate(STEPS, beta, symmetric), truth)
 
     return [error(sign * nudge) / error(sign * nudge / 2) for sign in ((1,) if symmetric else (1, -1))]
 
@@ -63,7 +63,8 @@ def farthest(values: Iterable[float], expected: float) -> float:
     r"One-sided equilibrium propagation has a bias of first order: halving $\beta = 10^{-3}$, of either sign, halves "
     r"the error against BPTT truncated to the same $K$.",
     source="Ernoult 2019; Laborieux 2021; specification, O3",
-    metric="ratio of errors at beta and beta / 2, farthest from 2, three networks and both signs",
+    metric="ratio of errors (worst relative error of an array) at beta and beta / 2, farthest from 2, three networks "
+    "and both signs",
     relation="in",
     bound=(1.95, 2.05),
     control="the symmetric estimator, whose bias is of second order",
@@ -79,7 +80,7 @@ def first_order(rng: np.random.Generator) -> Measured:
     r"Symmetric equilibrium propagation has a bias of second order: halving $\beta = 4\cdot 10^{-3}$ divides the error "
     r"by 4.",
     source="Laborieux 2021; specification, O4",
-    metric="ratio of errors at beta and beta / 2, farthest from 4, three networks",
+    metric="ratio of errors (worst relative error of an array) at beta and beta / 2, farthest from 4, three networks",
     relation="in",
     bound=(3.9, 4.1),
     control="the one-sided estimator",
@@ -112,11 +113,43 @@ def point_errors(case: Settled, nudge: float, counts: Iterable[int]) -> dict[int
     truth = case.truncated(STEPS)
     phases = {"free_steps": case.steps, "nudged_steps": STEPS, "nudge": nudge}
     return {
-        points: overall_error(
+        points: leaf_error(
             holomorphic_equilibrium_propagation(*case.problem, **phases, points=points).gradients, truth
         )
         for points in counts
     }
+
+
+def inside_the_radius(case: Settled) -> tuple[float, float]:
+    """The first of 0.4, 0.2, 0.1, ... that two points find small, and their error; the radius is the network's.
+
+    They are off by at most 1e-3 there, and by a quarter of that at half the nudge: further out their error
+    is not yet of second order, and its powers say nothing.
+    """
+    error, nudge = point_errors(case, 0.4, (2,))[2], 0.4
+    for _ in range(12):
+        half = point_errors(case, nudge / 2, (2,))[2]
+        if error <= 1e-3 and abs(error / half - 4) <= 0.3:
+            break
+        error, nudge = half, nudge / 2
+    else:
+        require(False, f"two points are not in their asymptotic range at a nudge of {nudge:g} still")
+    return nudge, error
+
+
+def with_second_order(rng: np.random.Generator, output: str) -> tuple[Settled, float]:
+    """A network and a nudge at which two points have an error to speak of, 2e-5 or more.
+
+    Where the coefficient of the second order happens to vanish, e_2 is no measure of what comes after it.
+    """
+    for _ in range(20):
+        case = settled(rng, energy_based(rng, output=output), scale=(0.5, 1.2), most_steps=600)
+        nudge, error = inside_the_radius(case)
+        if error >= 2e-5:
+            break
+    else:
+        require(False, "no network in 20 with a second-order error")
+    return case, nudge
 
 
 def excess(errors: dict[int, float], nudge: float) -> float:
@@ -128,7 +161,8 @@ def excess(errors: dict[int, float], nudge: float) -> float:
 @claim(
     "equilibrium_propagation/O5",
     r"Holomorphic equilibrium propagation converges geometrically in the number of points $N$ at a finite nudge: "
-    r"with errors $e_N$, $e_4 \le e_2^{1.3}$ and $e_8 \le e_2^{2.4}$.",
+    r"with errors $e_N$, the worst relative one of an array, $e_4 \le e_2^{1.3}$ and $e_8 \le e_2^{2.4}$. The nudge is halved from 0.4 until $e_2 \le 10^{-3}$, and "
+    r"$e_2$ falls to a quarter ($4 \pm 0.3$) at half of it; networks with $e_2 \ge 2\cdot 10^{-5}$ there.",
     source="Laborieux and Zenke 2022; specification, O5",
     metric=r"larger one of $e_4/e_2^{1.3}$ and $e_8/e_2^{2.4}$ (or the rounding floor), two networks",
     relation="<=",
@@ -138,10 +172,7 @@ def excess(errors: dict[int, float], nudge: float) -> float:
 def geometric_in_points(rng: np.random.Generator) -> Measured:
     values, controls, details = [], [], {}
     for output in ("rho", "linear"):
-        case = settled(rng, energy_based(rng, output=output), scale=(0.5, 1.2), most_steps=600)
-        nudge = 0.4
-        while point_errors(case, nudge, (2,))[2] > 1e-3:
-            nudge /= 2
+        case, nudge = with_second_order(rng, output)
         errors = point_errors(case, nudge, (2, 4, 8))
         values.append(excess(errors, nudge))
         model = case.model
@@ -179,13 +210,14 @@ def estimate_errors(case: Settled, symmetric: bool) -> list[float]:
     """Error against truncated BPTT at nudges 1e-5 and 1e-6."""
     steps = min(40, case.steps)
     truth = case.truncated(steps)
-    return [overall_error(case.estimate(steps, nudge, symmetric), truth) for nudge in (1e-5, 1e-6)]
+    return [leaf_error(case.estimate(steps, nudge, symmetric), truth) for nudge in (1e-5, 1e-6)]
 
 
 @claim(
     "equilibrium_propagation/O17",
-    r"After an unfinished free phase of residual $r$ the one-sided error is $c\,r/\beta$ and the symmetric one "
-    r"$c' r$: the symmetric contrast cancels the drift.",
+    r"After an unfinished free phase of residual $r$ the one-sided error is $a\beta + c\,r/\beta$ and the symmetric one "
+    r"$a'\beta^2 + c' r$: the symmetric contrast cancels the drift. Where $10^{-5} \le r \le 10^{-3}$, as here, only "
+    r"the second terms are left at $\beta = 10^{-5}$ and below.",
     source="specification, O17",
     metric=r"larger one of $|q_1 - 1|/0.1$ and $|q_2 - 1|/0.05$: $q_1$ the quotient of one-sided errors times beta at "
     r"$\beta = 10^{-5}, 10^{-6}$, $q_2$ that of the symmetric errors",
@@ -223,7 +255,7 @@ def unfinished_free_phase(rng: np.random.Generator) -> Measured:
 def diverges_unfinished(rng: np.random.Generator) -> Measured:
     case = unfinished(rng)
     errors, right = estimate_errors(case, False), estimate_errors(finished(case), False)
-    limit = overall_error(finished(case).estimate(STEPS, LIMIT), finished(case).truncated(STEPS))
+    limit = leaf_error(finished(case).estimate(STEPS, LIMIT), finished(case).truncated(STEPS))
     return Measured(
         errors[1] / errors[0], right[1] / right[0], {"error at the steady state, beta -> 0": limit}
     )
