@@ -9,9 +9,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from validation import figures, ledger, wording
+from validation import figures, wording
+from validation.catalogue import all_claims
 from validation.experiments import Experiment, ExperimentResult
-from validation.ledger import Claim, Measured, check
+from validation.ledger import Claim, Measured, Record, check
 from validation.papers import PAPERS
 from validation.report import mathematics, write_report
 from validation.report.strip import WIDTH, strip
@@ -55,7 +56,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def claim_of(paper: str, id: str, value: float, control: float, **changes) -> ledger.Record:
+def claim_of(paper: str, id: str, value: float, control: float, **changes) -> Record:
     given = {
         "statement": r"Equality of $\nabla_{W^l}$ & <b>nothing</b> `else`.",
         "source": "Eq. 1",
@@ -170,7 +171,7 @@ def test_mathematics_is_converted_and_the_rest_escaped():
 def test_all_mathematics_of_papers_and_claims_is_converted():
     texts = [text for entry in PAPERS.values() for text in (entry.statement, entry.where)]
     texts += [f"${latex}$" for entry in PAPERS.values() for line in entry.display for latex in line]
-    for entry in ledger.all_claims():
+    for entry in all_claims():
         texts += [entry.statement, entry.metric, entry.control, entry.source]
     assert len(texts) > 20
     assert [text for text in texts if not converts(text)] == []

@@ -11,7 +11,7 @@ import numpy as np
 
 from validation.experiments import Experiment, experiments
 from validation.files import check_writable, records_json, write_atomically
-from validation.ledger import Claim, Record, check, select
+from validation.ledger import Claim, Record, check
 from validation.running import run_experiments
 from validation.terminal import Printer
 from validation.wording import duration
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     command = parser()
     options = command.parse_args(arguments)
+    from validation.catalogue import select  # loads every claim: not before the command line is understood
+
     try:
         claims = select(options.names)
         if options.report is None and not options.names:

@@ -7,11 +7,9 @@ holds when the number keeps the bound, and counts only while its control breaks 
 
 from __future__ import annotations
 
-import importlib
-import re
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,40 +114,9 @@ def claim(
     return register
 
 
-def all_claims() -> list[Claim]:
-    """Every registered claim: by paper, then as the specification numbers them, negative controls last."""
-    importlib.import_module("validation.claims")  # by name: claims import the ledger, not the other way round
-    return sorted(_CLAIMS.values(), key=lambda entry: (entry.paper, _position(entry.id)))
-
-
-def _position(id: str) -> tuple[int, list[int], str]:
-    """O2 before O10, then D1, then 5.2, and N1 or NC1 after all of them."""
-    name = id.split("/")[1]
-    group = next(
-        place for place, letter in enumerate(("O", "X", "A", "D", "5", "")) if name.startswith(letter)
-    )
-    return group, [int(number) for number in re.findall(r"\d+", name)], name
-
-
-def select(patterns: Iterable[str]) -> list[Claim]:
-    """The claims named by `patterns`: a paper, or ``paper/id``; all of them when there is none.
-
-    Raises
-    ------
-    ValueError
-        If a pattern names nothing.
-    """
-    claims, patterns = all_claims(), list(patterns)
-    if not patterns:
-        return claims
-    for pattern in patterns:
-        if not any(pattern in (entry.id, entry.paper) for entry in claims):
-            papers = sorted({entry.paper for entry in claims})
-            raise ValueError(
-                f"claims: expected a paper ({', '.join(papers)}) or an id such as {claims[0].id}, "
-                f"got {pattern!r}; `python -m validation --list` shows them all"
-            )
-    return [entry for entry in claims if entry.id in patterns or entry.paper in patterns]
+def registered() -> list[Claim]:
+    """What the decorator has seen so far."""
+    return list(_CLAIMS.values())
 
 
 @dataclass(frozen=True)
