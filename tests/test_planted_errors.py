@@ -31,12 +31,8 @@ PLANTS = {
     ),
     "trace shifted by one step": (
         "refsnn/kernels/cpu/spiking.py",
-        "                slopes[j] += spike_slope * rho[j]\n"
-        "                counts[j] += spike\n"
-        "                rho[j] = next_trace(one, rho[j], leak * slope_of_reset)\n",
-        "                rho[j] = next_trace(one, rho[j], leak * slope_of_reset)\n"
-        "                slopes[j] += spike_slope * rho[j]\n"
-        "                counts[j] += spike\n",
+        "slopes[j] += spike_slope * rho[j]",
+        "slopes[j] += spike_slope * next_trace(one, rho[j], leak * slope_of_reset)",
         RATE,
     ),
     "1/T forgotten": (
