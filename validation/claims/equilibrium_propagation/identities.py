@@ -250,7 +250,7 @@ def unrolled(
     r"converged or not, tied or not, with a skip connection, and with fewer steps than layers; so does the sum of "
     r"the processes $\nabla_\theta(t)$.",
     source="reverse-mode recursion of the specification, section 4; specification, O7",
-    metric="worst relative error of an array against the complex step, nine random networks",
+    metric="worst relative error of an array against the complex step, nine random networks that are not saturated",
     relation="<=",
     bound=1e-13,
     control="the second use of the tied weight is forgotten",
