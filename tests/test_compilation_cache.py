@@ -41,6 +41,30 @@ print(json.dumps({
 }))
 """
 
+# A unit of a convergent network: the loop over time takes the loops over its units by their addresses.
+_RELAXATION = """
+import json
+import numpy as np
+import refsnn
+from refsnn.algorithms.relaxation import relax
+from refsnn.kernels.cpu import dense_relaxation
+from refsnn.models.convergent import PrototypicalNetwork
+
+made, unit_loop = [], dense_relaxation._advance_loop
+dense_relaxation._advance_loop = lambda *given: made.append(unit_loop(*given)) or made[-1]
+model = PrototypicalNetwork((1, 1), activation="identity", nudge_placement="inside", step_size=0.5)
+parameters = {name: np.ones(shape) for name, shape in model.parameter_shapes().items()}
+ends = {
+    backend: float(relax(model, parameters, np.ones((1, 1)), steps=1, backend=backend).state["layer.0"][0, 0])
+    for backend in ("plain", "cpu")
+}
+loop = dense_relaxation._relax.stats
+print(json.dumps({
+    "package": refsnn.__file__, **ends,
+    "hits": made[0]._cache_hits + sum(loop.cache_hits.values()), "misses": sum(loop.cache_misses.values()),
+}))
+"""
+
 # Once per run a spike: 1.5 -> 0.5 after the reset, 0.25 + 0.5 * 0.5 at last; with the edit 1.5 -> -0.5 -> 0.
 RIGHT, EDITED = 0.5, 0.0
 
@@ -48,11 +72,11 @@ RIGHT, EDITED = 0.5, 0.0
 class Copy:
     """A copy of the package that can be edited and run."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, script: str = _SCRIPT) -> None:
         self.folder = folder
         source = Path(refsnn.__file__).parent
         shutil.copytree(source, folder / "refsnn", ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "script.py").write_text(_SCRIPT)
+        (folder / "script.py").write_text(script)
 
     def replace(self, name: str, old: str, new: str) -> None:
         """Edit one place of one file."""
@@ -120,3 +144,20 @@ def test_without_the_fingerprint_the_edit_goes_unnoticed(copy):
     copy.subtract_twice()
     stale = copy.run()
     assert (stale["plain"], stale["cpu"], counts(stale)) == (EDITED, RIGHT, (1, 0))
+
+
+def test_the_loops_over_units_are_cached_and_see_an_edited_equation(tmp_path):
+    """Both parts of a relaxation: closures over closures of equations, and the loop that is handed them."""
+    copy = Copy(tmp_path, _RELAXATION)
+    first = copy.run()
+    assert (first["cpu"], first["plain"], counts(first)) == (1.0, 1.0, (0, 1))
+    second = copy.run()
+    assert (second["cpu"], counts(second)) == (1.0, (2, 0))
+
+    copy.replace(
+        "equations/relaxation.py",
+        "return (one - step_size) * state + step_size * pull\n",
+        "return (one - step_size) * state + step_size * (pull + pull)\n",
+    )
+    edited = copy.run()
+    assert (edited["cpu"], edited["plain"], counts(edited)) == (2.0, 2.0, (0, 1))

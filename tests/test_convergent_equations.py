@@ -49,11 +49,14 @@ def test_compiled_activations_are_numpy_without_promotion(name, dtype):
         lambda z, one: (value(z, one), slope(z, one), curvature(z, one), slope_open(z, one)),
         error_model="numpy",
     )
+    # a curvature moves up to 8 times as far as the tanh in it, of which either side has its own
+    allowed = (4, 4, 12, 4)
     for z in (-0.5, 0.0, 0.3, 1.0, 1.7):
-        for result, function in zip(compiled(dtype(z), one), ACTIVATIONS[name][:4], strict=True):
+        results = compiled(dtype(z), one)
+        for result, function, units in zip(results, ACTIVATIONS[name][:4], allowed, strict=True):
             plain = function(np.full(1, z, dtype), one)
             assert plain.dtype == dtype
-            assert abs(result - plain[0]) <= 4 * np.finfo(dtype).eps
+            assert abs(result - plain[0]) <= units * np.finfo(dtype).eps
     returned = compiled.nopython_signatures[0].return_type
     assert set(returned.types) == {numba.from_dtype(np.dtype(dtype))}
 

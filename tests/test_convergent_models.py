@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_algorithms import bptt_convergent
 
 from refsnn.algorithms.bptt import bptt_over_steps
-from refsnn.algorithms.bptt_convergent import bptt_convergent
 from refsnn.algorithms.forward_mode import rtrl
 from refsnn.equations.activations import ACTIVATIONS
 from refsnn.models.contract import Model, StaticInput
@@ -300,7 +300,7 @@ def test_float32_stays_float32(seed, activation):
         *(model.step(p, s, x, y, nudge) for nudge in (0.5, np.float64(0.5), np.float32(0.5), 1)),
         *model.step_vjp(p, s, x, s),
         model.step_jvp(p, s, x, s, p),
-        model.loss_gradient(s, y),
+        model.loss_gradient(p, s, y)[0],
     ]
     if model.tied:
         results.append(model.primitive_gradient(p, s, x))
@@ -311,10 +311,12 @@ def test_float32_stays_float32(seed, activation):
 def test_loss_and_its_gradient():
     model = PrototypicalNetwork((2, 1))
     state, y = {"layer.0": np.array([[1.0, 2.0], [0.0, 0.0]])}, np.array([[0.0, 0.0], [1.0, 0.0]])
-    assert model.loss(state, y) == (1 + 4 + 1) / 4
-    gradient = complex_step_gradient(lambda moved: model.loss(moved, y), state)
-    np.testing.assert_allclose(model.loss_gradient(state, y)["layer.0"], gradient["layer.0"], rtol=1e-15)
-    assert isinstance(model.loss(state, y), float)
+    assert model.loss({}, state, y) == (1 + 4 + 1) / 4
+    gradient = complex_step_gradient(lambda moved: model.loss({}, moved, y), state)
+    ours, direct = model.loss_gradient({}, state, y)
+    assert not direct
+    np.testing.assert_allclose(ours["layer.0"], gradient["layer.0"], rtol=1e-15)
+    assert isinstance(model.loss({}, state, y), float)
 
 
 def test_residual_is_the_largest_move():

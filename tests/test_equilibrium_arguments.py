@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from plain_algorithms import (
+    bptt_convergent,
+    equilibrium_propagation,
+    holomorphic_equilibrium_propagation,
+    relax,
+)
 
 from refsnn.algorithms.bptt import bptt_over_steps
-from refsnn.algorithms.bptt_convergent import bptt_convergent
-from refsnn.algorithms.equilibrium_propagation import equilibrium_propagation
 from refsnn.algorithms.forward_mode import rtrl
-from refsnn.algorithms.holomorphic_equilibrium_propagation import holomorphic_equilibrium_propagation
 from refsnn.algorithms.processes import bptt_processes, equilibrium_processes
-from refsnn.algorithms.relaxation import relax
 from refsnn.models.contract import StaticInput
 from refsnn.models.convergent import EnergyBasedNetwork, PrototypicalNetwork
 from refsnn.oracles.fixed_point import implicit_gradient

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from plain_algorithms import (
+    bptt_convergent,
+    equilibrium_propagation,
+    holomorphic_equilibrium_propagation,
+    relax,
+)
 
-from refsnn.algorithms.bptt_convergent import bptt_convergent
-from refsnn.algorithms.equilibrium_propagation import equilibrium_propagation
-from refsnn.algorithms.holomorphic_equilibrium_propagation import holomorphic_equilibrium_propagation
 from refsnn.algorithms.processes import (
     Processes,
     bptt_processes,
@@ -20,7 +23,6 @@ from refsnn.algorithms.processes import (
     equilibrium_processes,
     relative_rmse,
 )
-from refsnn.algorithms.relaxation import relax
 from refsnn.models.convergent import EnergyBasedNetwork, PrototypicalNetwork, toy_network
 from refsnn.oracles.complex_step import complex_step_gradient
 from refsnn.oracles.fixed_point import implicit_gradient
@@ -138,11 +140,11 @@ def test_the_estimate_is_the_contrast_of_two_relaxations(seed):
         np.testing.assert_allclose(one_sided.gradients[name], expected, rtol=1e-12, atol=1e-15)
         expected = -(products["+"][name] - products["-"][name]) / (2 * nudge * len(x))
         np.testing.assert_allclose(symmetric.gradients[name], expected, rtol=1e-12, atol=1e-15)
-    assert one_sided.loss == model.loss(free, y)
+    assert one_sided.loss == model.loss(p, free, y)
     assert np.array_equal(one_sided.diagnostics.outputs, free["layer.0"])
     assert one_sided.diagnostics.residual == model.residual(p, free, x)
-    assert one_sided.diagnostics.steps_executed == 9 + 4 + 4  # two for the residuals of each phase
-    assert symmetric.diagnostics.steps_executed == 9 + 4 + 4 + 6
+    assert one_sided.diagnostics.steps_executed == 9 + 2 + 4  # two for the residuals of the free phase
+    assert symmetric.diagnostics.steps_executed == 9 + 2 + 4 + 4
 
 
 @given(seed=seeds)
@@ -167,7 +169,7 @@ def test_the_sign_is_that_of_the_gradient():
     model, p, x, y = problem(3, EnergyBasedNetwork((2, 5, 4)))
     result = equilibrium_propagation(model, p, x, y, **PHASES, nudge=0.05, symmetric=True)
     moved = {name: p[name] - 0.05 * result.gradients[name] for name in p}
-    assert model.loss(relax(model, moved, x, steps=400).state, y) < result.loss
+    assert model.loss(moved, relax(model, moved, x, steps=400).state, y) < result.loss
 
 
 @given(seed=seeds)
@@ -204,7 +206,7 @@ def test_what_is_kept_for_the_contrast():
         for points in (1, 4):
             result = holomorphic_equilibrium_propagation(model, p, x, y, **phases, points=points)
             assert result.diagnostics.bytes_kept == 8 * states + 16 * entries
-            assert result.diagnostics.steps_executed == (steps + 2) * (1 + points)
+            assert result.diagnostics.steps_executed == steps + 2 + steps * points
 
 
 def test_a_warm_start_has_the_same_limit():
@@ -225,7 +227,7 @@ def test_a_warm_start_has_the_same_limit():
 @given(seed=seeds, steps=st.integers(1, 8))
 def test_full_bptt_is_the_gradient_of_the_unrolled_loss(seed, steps):
     model, p, x, y = problem(seed)
-    truth = complex_step_gradient(lambda q: model.loss(relax(model, q, x, steps=steps).state, y), p)
+    truth = complex_step_gradient(lambda q: model.loss(q, relax(model, q, x, steps=steps).state, y), p)
     result = bptt_convergent(model, p, x, y, free_steps=steps)
     for name in p:
         np.testing.assert_allclose(result.gradients[name], truth[name], rtol=1e-11, atol=1e-15)
@@ -236,7 +238,7 @@ def test_full_bptt_is_the_gradient_of_the_unrolled_loss(seed, steps):
 def test_truncated_bptt_detaches_the_state_before(seed):
     model, p, x, y = problem(seed)
     before = relax(model, p, x, steps=5).state
-    truth = complex_step_gradient(lambda q: model.loss(relax(model, q, x, before, steps=4).state, y), p)
+    truth = complex_step_gradient(lambda q: model.loss(q, relax(model, q, x, before, steps=4).state, y), p)
     result = bptt_convergent(model, p, x, y, free_steps=9, steps_back=4)
     for name in p:
         np.testing.assert_allclose(result.gradients[name], truth[name], rtol=1e-11, atol=1e-15)
@@ -293,12 +295,26 @@ def test_shapes_and_units_of_the_processes():
     assert (bptt_processes(model, p, x, y, free, steps=1, start=start).states["layer.0"] == 1).all()
 
 
-def test_an_untied_network_has_state_processes_only():
-    model, p, x, y = problem(7, PrototypicalNetwork((2, 3, 4), tied=False))
+def test_the_processes_of_an_untied_network_are_motions_times_rates():
+    """(E21), written out: the motion of one side times what it reads before it moves."""
+    model, p, x, y = problem(7, PrototypicalNetwork((2, 3, 4), tied=False), batch=3)
     free = relax(model, p, x, steps=50, keep_last=4)
     updates = equilibrium_processes(model, p, x, y, free, steps=3, nudge=0.2)
-    assert updates.parameters == {}
-    assert updates.states["layer.1"].shape[0] == 3
+    kept = relax(model, p, x, free.state, steps=3, targets=y, nudge=0.2, keep_last=4).kept
+    for t in range(3):
+        top, hidden = (kept[t][name] for name in ("layer.0", "layer.1"))
+        top_moved, hidden_moved = (kept[t + 1][name] - kept[t][name] for name in ("layer.0", "layer.1"))
+        expected = {
+            W0: top_moved.T @ hidden,
+            "coupling.0.1.bias": top_moved.sum(axis=0),
+            "coupling.0.1.feedback": hidden_moved.T @ top,
+            "coupling.1.2.weight": hidden_moved.T @ x,
+            "coupling.1.2.bias": hidden_moved.sum(axis=0),
+        }
+        assert updates.parameters.keys() == expected.keys()
+        for name, product in expected.items():
+            np.testing.assert_allclose(updates.parameters[name][t], product / 0.2 / 3, rtol=1e-12, atol=1e-14)
+    assert np.abs(updates.parameters["coupling.0.1.feedback"]).max() > 1e-3
 
 
 def test_relative_rmse_is_the_published_metric():

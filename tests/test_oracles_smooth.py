@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_algorithms import relax
 
-from refsnn.algorithms.relaxation import relax
 from refsnn.models.convergent import EnergyBasedNetwork, PrototypicalNetwork
 from refsnn.oracles.complex_step import complex_step_derivative, complex_step_gradient
 from refsnn.oracles.finite_differences import (
@@ -261,7 +261,7 @@ def test_implicit_gradient_is_the_slope_of_the_relaxed_loss(family, tied):
     p, x, y = model.initialise(rng), rng.uniform(size=(2, 4)), rng.uniform(size=(2, 2))
 
     def relaxed_loss(q):
-        return model.loss(relax(model, q, x, steps=300).state, y)
+        return model.loss(q, relax(model, q, x, steps=300).state, y)
 
     gradient = implicit_gradient(model, p, x, y, relax(model, p, x, steps=300).state)
     for name, truth in complex_step_gradient(relaxed_loss, p).items():

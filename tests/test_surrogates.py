@@ -16,10 +16,11 @@ from scipy.special import erf
 from refsnn.equations import surrogates
 from refsnn.equations.surrogates import PRESETS, SMOOTH_SPIKES, SURROGATES, Surrogate
 
-# NumPy has its own vector exp (in float32 up to 2.5 units in the last place off) and arctan, compiled code
-# the C library's.  Whatever does without them is the same to the last bit.
+# NumPy has its own vector exp (in float32 up to 2.5 units in the last place off) and arctan; compiled code
+# has that of refsnn.equations.vectorised, within 1 unit, squared in some of these functions, and the C
+# library's arctan.  Whatever does without them is the same to the last bit.
 WITH_EXP_OR_ARCTAN = ("sigmoid", "exponential", "gaussian", "arctan")
-ULPS = {np.float32: 4, np.float64: 2}
+ULPS = {np.float32: 4, np.float64: 4}
 
 
 def error_function(distance, slope, height, one):

@@ -117,8 +117,8 @@ def bptt_over_steps(
     for t in range(steps):
         states.append(model.step(parameters, states[-1], inputs[t]))
 
-    adjoint = model.loss_gradient(states[-1], targets, steps)
-    gradients = zeros_like(parameters)
+    adjoint, direct = model.loss_gradient(parameters, states[-1], targets, steps)
+    gradients = zeros_like(parameters) | direct
     for t in reversed(range(steps)):
         adjoint, share = model.step_vjp(parameters, states[t], inputs[t], adjoint)
         for name, value in share.items():
@@ -129,12 +129,12 @@ def bptt_over_steps(
                 for name, value in adjoint.items()
             }
     return GradientResult(
-        loss=model.loss(states[-1], targets, steps),
+        loss=model.loss(parameters, states[-1], targets, steps),
         gradients=gradients,
         diagnostics=Diagnostics(
             steps_executed=steps,
             bytes_kept=sum(value.nbytes for state in states for value in state.values()),
-            outputs=model.outputs(states[-1], steps),
+            outputs=model.outputs(parameters, states[-1], steps),
         ),
     )
 

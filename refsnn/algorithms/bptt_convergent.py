@@ -15,18 +15,20 @@ import numpy as np
 from refsnn import checks
 from refsnn.algorithms.relaxation import settle
 from refsnn.algorithms.result import Diagnostics, GradientResult
+from refsnn.kernels import BACKENDS
 from refsnn.models.contract import Parameters
-from refsnn.models.coupled_layers import CoupledLayers
+from refsnn.models.convergent_network import ConvergentNetwork
 
 
 def bptt_convergent(
-    model: CoupledLayers,
+    model: ConvergentNetwork,
     parameters: Parameters,
     inputs: Any,
     targets: Any,
     *,
     free_steps: int,
     steps_back: int | None = None,
+    backend: str = "cpu",
 ) -> GradientResult:
     """Gradient of the loss of s_T by backpropagation through the last `steps_back` steps.
 
@@ -44,6 +46,8 @@ def bptt_convergent(
         T, from the zero state.
     steps_back : int, optional
         K <= T; exactly K steps are differentiated.  All T by default.
+    backend : {"plain", "cpu", "cuda"}
+        Who runs the relaxation.
 
     Returns
     -------
@@ -72,23 +76,24 @@ def bptt_convergent(
     steps_back = free_steps if steps_back is None else checks.count("steps_back", steps_back)
     if steps_back > free_steps:
         raise ValueError(f"steps_back: expected at most free_steps = {free_steps}, got {steps_back}")
+    checks.choice("backend", backend, BACKENDS)
     drive = model.static_drive(parameters, inputs)
     start = model.initial_state(parameters, len(inputs))
-    free = settle(model, parameters, inputs, start, free_steps, None, 0.0, drive, keep_last=steps_back + 1)
+    free = settle(model, parameters, inputs, start, free_steps, None, 0.0, drive, steps_back + 1, backend)
 
-    adjoint = model.loss_gradient(free.state, targets)
-    gradients = {name: np.zeros_like(array) for name, array in parameters.items()}
+    adjoint, direct = model.loss_gradient(parameters, free.state, targets)
+    gradients = {name: direct.get(name, np.zeros_like(array)) for name, array in parameters.items()}
     for t in range(steps_back):
         # nabla_theta(t) is linearised at s_{T-t-1}, the state that the step started from
         adjoint, share = model.step_vjp(parameters, free.kept[-2 - t], inputs, adjoint, drive)
         gradients = {name: gradients[name] + share[name] for name in gradients}
     return GradientResult(
-        loss=model.loss(free.state, targets),
+        loss=model.loss(parameters, free.state, targets),
         gradients=gradients,
         diagnostics=Diagnostics(
             steps_executed=free.steps_executed,
             bytes_kept=free.bytes_kept,
-            outputs=model.outputs(free.state),
+            outputs=model.outputs(parameters, free.state),
             residual=free.residual,
         ),
     )

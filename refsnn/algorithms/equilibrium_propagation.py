@@ -15,15 +15,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from refsnn import checks
-from refsnn.algorithms.relaxation import checked_nudge, settle
+from refsnn.algorithms.relaxation import checked_nudge, free_and_nudged
 from refsnn.algorithms.result import Diagnostics, GradientResult, like
-from refsnn.models.contract import Parameters
-from refsnn.models.coupled_layers import CoupledLayers
+from refsnn.kernels import BACKENDS
+from refsnn.models.contract import Parameters, State
+from refsnn.models.convergent_network import ConvergentNetwork
 
 
 def equilibrium_propagation(
-    model: CoupledLayers,
+    model: ConvergentNetwork,
     parameters: Parameters,
     inputs: Any,
     targets: Any,
@@ -32,6 +35,8 @@ def equilibrium_propagation(
     nudged_steps: int,
     nudge: complex,
     symmetric: bool = False,
+    stale_index: bool = False,
+    backend: str = "cpu",
 ) -> GradientResult:
     """Gradient estimate -Delta-hat by one-sided or symmetric equilibrium propagation.
 
@@ -52,6 +57,11 @@ def equilibrium_propagation(
         steady state; after an unfinished free phase it is the part without drift, as `symmetric` gives.
     symmetric : bool
         Contrast +beta with -beta instead of +beta with the free phase.
+    stale_index : bool
+        Take the pooling maxima of the products from one step before the end of each phase, as the authors'
+        code does; the same but where a maximum moves in the last step.
+    backend : {"plain", "cpu", "cuda"}
+        Who runs the relaxations.
 
     Returns
     -------
@@ -69,7 +79,6 @@ def equilibrium_propagation(
 
     Examples
     --------
-    >>> import numpy as np
     >>> from refsnn.models.convergent import EnergyBasedNetwork
     >>> network = EnergyBasedNetwork((2, 3, 4))
     >>> rng = np.random.default_rng(0)
@@ -84,30 +93,57 @@ def equilibrium_propagation(
     nudged_steps = checks.count("nudged_steps", nudged_steps)
     nudge = checked_nudge(model, nudge)
     checks.instance("symmetric", symmetric, bool, "True")
-    batch, drive = len(inputs), model.static_drive(parameters, inputs)
+    checks.instance("stale_index", stale_index, bool, "True")
+    checks.choice("backend", backend, BACKENDS)
+    nudges = (nudge, -nudge) if symmetric else (nudge,)
+    free, nudged = free_and_nudged(
+        model,
+        parameters,
+        inputs,
+        targets,
+        free_steps,
+        nudged_steps,
+        nudges,
+        keep_last=2 if stale_index else 0,
+        backend=backend,
+    )
 
-    start = model.initial_state(parameters, batch)
-    free = settle(model, parameters, inputs, start, free_steps, None, 0.0, drive)
-    plus = settle(model, parameters, inputs, free.state, nudged_steps, targets, nudge, drive)
-    executed = free.steps_executed + plus.steps_executed
-    if symmetric:
-        other = settle(model, parameters, inputs, free.state, nudged_steps, targets, -nudge, drive)
-        executed, distance = executed + other.steps_executed, 2 * nudge
-    else:
-        other, distance = free, nudge
-
-    after = model.primitive_gradient(parameters, plus.state, inputs)
-    before = model.primitive_gradient(parameters, other.state, inputs)
-    gradients = {
-        name: like(parameters[name], (before[name] - after[name]) / (distance * batch)) for name in parameters
-    }
+    after, before = nudged[0], nudged[1] if symmetric else free.kept or (free.state,)
+    distance = 2 * nudge if symmetric else nudge
+    gradients = model.primitive_contrast(
+        parameters,
+        after[-1],
+        before[-1],
+        inputs,
+        -1 / (distance * len(inputs)),
+        (after[0], before[0]) if stale_index else None,
+    )
+    gradients |= readout_gradient(model, parameters, [kept[-1] for kept in nudged], targets)
     return GradientResult(
-        loss=model.loss(free.state, targets),
-        gradients=gradients,
+        loss=model.loss(parameters, free.state, targets),
+        gradients={name: like(parameters[name], gradients[name]) for name in parameters},
         diagnostics=Diagnostics(
-            steps_executed=executed,
+            steps_executed=free.steps_executed + nudged_steps * len(nudges),
             bytes_kept=sum(array.nbytes for array in free.state.values()),
-            outputs=model.outputs(free.state),
+            outputs=model.outputs(parameters, free.state),
             residual=free.residual,
         ),
     )
+
+
+def readout_gradient(
+    model: ConvergentNetwork, parameters: Parameters, nudged: list[State], targets: Any
+) -> Parameters:
+    """dL/dtheta of a read-out outside the dynamics, a mean over the nudged states; empty without one.
+
+    The nudged phase descends Phi - beta l, and l is the only term with W_out: the contrast over beta is the
+    slope of l itself at the nudged states (section 2.7 b of the specification).
+
+    Examples
+    --------
+    >>> from refsnn.models.convergent import PrototypicalNetwork
+    >>> readout_gradient(PrototypicalNetwork((1, 1)), {}, [{"layer.0": np.zeros((1, 1))}], np.zeros((1, 1)))
+    {}
+    """
+    slopes = [model.loss_gradient(parameters, state, targets)[1] for state in nudged]
+    return {name: np.mean([slope[name] for slope in slopes], axis=0) for name in slopes[0]}

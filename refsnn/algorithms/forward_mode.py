@@ -54,9 +54,10 @@ def forward_mode(
     dtype = next(iter(parameters.values())).dtype
     direction = checks.parameters("direction", direction, model.parameter_shapes(), dtype=dtype)
     final, tangent = _push(model, parameters, inputs, direction)
-    cotangent = model.loss_gradient(final, targets, len(inputs))
+    cotangent, direct = model.loss_gradient(parameters, final, targets, len(inputs))
     derivative = sum(float((cotangent[name] * tangent[name]).sum()) for name in cotangent)
-    return model.loss(final, targets, len(inputs)), derivative
+    derivative += sum(float((direct[name] * direction[name]).sum()) for name in direct)
+    return model.loss(parameters, final, targets, len(inputs)), derivative
 
 
 def rtrl(model: Model, parameters: Parameters, inputs: Any, targets: Any) -> GradientResult:
@@ -95,20 +96,25 @@ def rtrl(model: Model, parameters: Parameters, inputs: Any, targets: Any) -> Gra
         directions = zeros_like(parameters)
         directions[name] = np.eye(value.size, dtype=value.dtype).reshape(value.size, *value.shape)
         final, tangents = _push(model, parameters, inputs, directions)
-        cotangent = model.loss_gradient(final, targets, steps)
+        cotangent, direct = model.loss_gradient(parameters, final, targets, steps)
+        # a tangent that no direction has reached yet has no leading axis
         derivatives = sum(
-            (cotangent[entry] * tangents[entry]).reshape(*tangents[entry].shape[:-2], -1).sum(axis=-1)
+            (cotangent[entry] * tangents[entry])
+            .reshape(*tangents[entry].shape[: -cotangent[entry].ndim], -1)
+            .sum(axis=-1)
             for entry in cotangent
         )
         gradients[name] = np.broadcast_to(derivatives, (value.size,)).reshape(value.shape).copy()
+        if name in direct:
+            gradients[name] += direct[name]
         bytes_kept = max(bytes_kept, sum(array.nbytes for array in tangents.values()))
     return GradientResult(
-        loss=model.loss(final, targets, steps),
+        loss=model.loss(parameters, final, targets, steps),
         gradients=gradients,
         diagnostics=Diagnostics(
             steps_executed=steps * len(parameters),
             bytes_kept=bytes_kept,
-            outputs=model.outputs(final, steps),
+            outputs=model.outputs(parameters, final, steps),
         ),
     )
 

@@ -21,7 +21,7 @@ from refsnn import checks
 from refsnn.algorithms.relaxation import Relaxation, checked_nudge
 from refsnn.algorithms.result import like
 from refsnn.models.contract import Parameters, State
-from refsnn.models.coupled_layers import CoupledLayers
+from refsnn.models.convergent_network import ConvergentNetwork
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Processes:
     states : dict of ndarray
         Layer name to (K, B, d_n).
     parameters : dict of ndarray
-        Parameter name to (K, *shape); empty for the nudged phase of an untied network.
+        Parameter name to (K, *shape).
     """
 
     states: State
@@ -51,7 +51,7 @@ class Processes:
 
 
 def equilibrium_processes(
-    model: CoupledLayers,
+    model: ConvergentNetwork,
     parameters: Parameters,
     inputs: Any,
     targets: Any,
@@ -61,6 +61,10 @@ def equilibrium_processes(
     nudge: complex,
 ) -> Processes:
     """Delta_s(beta, t) and Delta_theta(beta, t) of (E6), from the end of a free phase.
+
+    An untied network has no primitive function; its Delta_theta is that of (E21), the motion of one side
+    times what it reads at s_t, over beta B, without the derivative of the activation.  A read-out is seen by
+    -beta l alone, which is there from the first nudged step on, so its update is made in that step.
 
     Parameters
     ----------
@@ -105,22 +109,30 @@ def equilibrium_processes(
 
     state = model.check_state(free.state, batch, np.result_type(*parameters.values()))
     products = model.primitive_gradient(parameters, state, inputs) if model.tied else {}
+    slopes = {name: np.zeros_like(parameters[name]) for name in parameters if name.startswith("readout.")}
     states: dict[str, list[np.ndarray]] = {name: [] for name in state}
-    updates: dict[str, list[np.ndarray]] = {name: [] for name in products}
+    updates: dict[str, list[np.ndarray]] = {name: [] for name in parameters}
     for _ in range(steps):
         after = model.step(parameters, state, inputs, targets, nudge, drive)
-        products_after = model.primitive_gradient(parameters, after, inputs) if model.tied else {}
+        moved = {name: after[name] - state[name] for name in states}
+        if model.tied:
+            products_after = model.primitive_gradient(parameters, after, inputs)
+            step = {name: products_after[name] - products[name] for name in products}
+            products = products_after
+        else:
+            step = model.vector_field_update(parameters, moved, state, inputs)
+        slopes_after = model.loss_gradient(parameters, after, targets)[1]
         for name in states:
-            moved = (after[name] - state[name]) / (model.step_size * nudge) / batch
-            states[name].append(like(reference, moved))
+            states[name].append(like(reference, moved[name] / (model.step_size * nudge) / batch))
         for name in updates:
-            updates[name].append(like(reference, (products_after[name] - products[name]) / nudge / batch))
-        state, products = after, products_after
+            update = slopes[name] - slopes_after[name] if name in slopes else step[name] / nudge / batch
+            updates[name].append(like(reference, update))
+        state, slopes = after, slopes_after
     return Processes(_stacked(states), _stacked(updates))
 
 
 def bptt_processes(
-    model: CoupledLayers,
+    model: ConvergentNetwork,
     parameters: Parameters,
     inputs: Any,
     targets: Any,
@@ -171,7 +183,7 @@ def bptt_processes(
     dtype = np.result_type(*parameters.values())
     kept = [model.check_state(state, len(inputs), dtype) for state in free.kept[-1 - steps :]]
     drive = model.static_drive(parameters, inputs)
-    adjoint = model.loss_gradient(kept[-1], targets)
+    adjoint, direct = model.loss_gradient(parameters, kept[-1], targets)
     if start is not None:
         adjoint = model.check_state(start, len(inputs), dtype)
     states: dict[str, list[np.ndarray]] = {name: [] for name in adjoint}
@@ -182,7 +194,8 @@ def bptt_processes(
         # linearised at s_{T-t-1}, the state that the step started from
         adjoint, share = model.step_vjp(parameters, kept[-2 - t], inputs, adjoint, drive)
         for name in gradients:
-            gradients[name].append(share[name])
+            # the loss sees a read-out once, at the last state
+            gradients[name].append(share[name] + direct[name] if t == 0 and name in direct else share[name])
     return Processes(_stacked(states), _stacked(gradients))
 
 

@@ -2,7 +2,7 @@
 
 Every function has the signature ``(z, one)``; `one` is the number 1 in the working precision, so that no
 literal promotes float32.  `tanh`, `sigm` and `identity` are holomorphic and take complex numbers too;
-`hardsigm` compares and does not.
+the hard sigmoids compare and do not.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload, register_jitable
 
+from refsnn.equations import vectorised
 from refsnn.equations.elementary import Value
 
 
@@ -32,6 +33,9 @@ def hyperbolic_tangent(z: Value) -> Value:
 
 overload(hyperbolic_tangent)(
     lambda z: (lambda z: cmath.tanh(z)) if isinstance(z, types.Complex) else (lambda z: math.tanh(z))
+)
+overload(hyperbolic_tangent, target="cpu")(
+    lambda z: vectorised.hyperbolic_tangent(z) if z in vectorised.FORMATS else None
 )
 
 
@@ -166,6 +170,85 @@ def hardsigm_curvature(z: Value, one: Value) -> Value:
 
 
 @register_jitable
+def my_hard_sig(z: Value, one: Value) -> Value:
+    """clip(z / 2, 0, 1) = hardsigm(z / 2), with the name it has in Laborieux 2021.
+
+    Examples
+    --------
+    >>> [my_hard_sig(z, 1.0) for z in (-0.5, 0.5, 3.0)]
+    [0.0, 0.25, 1.0]
+    """
+    return hardsigm(z / (one + one), one)
+
+
+@register_jitable
+def my_hard_sig_slope(z: Value, one: Value) -> Value:
+    """Closed: 1/2 for 0 <= z <= 2, else 0.
+
+    Examples
+    --------
+    >>> [my_hard_sig_slope(z, 1.0) for z in (-0.5, 0.0, 2.0, 3.0)]
+    [0.0, 0.5, 0.5, 0.0]
+    """
+    two = one + one
+    return hardsigm_slope(z / two, one) / two
+
+
+@register_jitable
+def my_hard_sig_slope_open(z: Value, one: Value) -> Value:
+    """Open: 1/2 for 0 < z < 2, else 0.
+
+    Examples
+    --------
+    >>> [my_hard_sig_slope_open(z, 1.0) for z in (0.0, 1.0, 2.0)]
+    [0.0, 0.5, 0.0]
+    """
+    two = one + one
+    return hardsigm_slope_open(z / two, one) / two
+
+
+@register_jitable
+def ctrd_hard_sig(z: Value, one: Value) -> Value:
+    """clip(z, -1/2, 1/2) = hardsigm(z + 1/2) - 1/2, with the name it has in Laborieux 2021.
+
+    Written with clamps of z and of -z, so that z near 0 is not rounded.
+
+    Examples
+    --------
+    >>> [ctrd_hard_sig(z, 1.0) for z in (-2.0, -0.25, 0.25, 2.0)]
+    [-0.5, -0.25, 0.25, 0.5]
+    """
+    half = one / (one + one)
+    return z * ((z >= -half) * one) * ((z <= half) * one) + half * ((z > half) * one - (z < -half) * one)
+
+
+@register_jitable
+def ctrd_hard_sig_slope(z: Value, one: Value) -> Value:
+    """Closed gate 1[-1/2 <= z <= 1/2].
+
+    Examples
+    --------
+    >>> [ctrd_hard_sig_slope(z, 1.0) for z in (-0.75, -0.5, 0.0, 0.5)]
+    [0.0, 1.0, 1.0, 1.0]
+    """
+    half = one / (one + one)
+    return ((z >= -half) * one) * ((z <= half) * one)
+
+
+@register_jitable
+def ctrd_hard_sig_slope_open(z: Value, one: Value) -> Value:
+    """Open gate 1[-1/2 < z < 1/2].
+
+    Examples
+    --------
+    >>> [ctrd_hard_sig_slope_open(z, 1.0) for z in (-0.5, 0.0, 0.5)]
+    [0.0, 1.0, 0.0]
+    """
+    half = one / (one + one)
+    return ((z > -half) * one) * ((z < half) * one)
+
+
+@register_jitable
 def identity(z: Value, one: Value) -> Value:
     """z.
 
@@ -209,7 +292,7 @@ class Activation(NamedTuple):
     value, slope, curvature : callable
         The function and its first two derivatives, each of (z, one).
     slope_open : callable
-        The slope with the kinks excluded; differs from `slope` for the hard sigmoid only.
+        The slope with the kinks excluded; differs from `slope` for the hard sigmoids only.
     holomorphic : bool
         Whether complex arguments are allowed.
     """
@@ -226,4 +309,13 @@ ACTIVATIONS = {
     "sigm": Activation(sigm, sigm_slope, sigm_curvature, sigm_slope, True),
     "hardsigm": Activation(hardsigm, hardsigm_slope, hardsigm_curvature, hardsigm_slope_open, False),
     "identity": Activation(identity, identity_slope, identity_curvature, identity_slope, True),
+    "my_hard_sig": Activation(
+        my_hard_sig, my_hard_sig_slope, hardsigm_curvature, my_hard_sig_slope_open, False
+    ),
+    "ctrd_hard_sig": Activation(
+        ctrd_hard_sig, ctrd_hard_sig_slope, hardsigm_curvature, ctrd_hard_sig_slope_open, False
+    ),
 }
+# two functions have a second name in the later codes
+ACTIVATIONS["mysig"] = ACTIVATIONS["sigm"]
+ACTIVATIONS["hard_sigmoid"] = ACTIVATIONS["hardsigm"]

@@ -5,11 +5,15 @@ Each is called by one name everywhere; `overload` tells Numba what stands for it
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
 import numpy as np
+from numba import types
 from numba.extending import overload
+
+from refsnn.equations import vectorised
 
 # Scalars or arrays, real or complex: an equation does not care.
 Value = Any
@@ -26,7 +30,8 @@ def exp(x: Value) -> Value:
     return np.exp(x)
 
 
-overload(exp)(lambda x: lambda x: math.exp(x))
+overload(exp)(lambda x: (lambda x: cmath.exp(x)) if isinstance(x, types.Complex) else (lambda x: math.exp(x)))
+overload(exp, target="cpu")(lambda x: vectorised.exponential(x) if x in vectorised.FORMATS else None)
 
 
 def arctan(x: Value) -> Value:

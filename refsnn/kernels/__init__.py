@@ -14,7 +14,7 @@ from types import ModuleType
 from refsnn import checks
 from refsnn.kernels.errors import BackendUnavailableError
 
-__all__ = ["BACKENDS", "BackendUnavailableError", "spiking_kernels"]
+__all__ = ["BACKENDS", "BackendUnavailableError", "relaxation_kernels", "spiking_kernels"]
 
 BACKENDS = ("plain", "cpu", "cuda")
 
@@ -50,3 +50,36 @@ def spiking_kernels(backend: str) -> ModuleType:
 
         device.require()
     return importlib.import_module(f"refsnn.kernels.{backend}.spiking")
+
+
+def relaxation_kernels(backend: str) -> ModuleType:
+    """The module with the compiled relaxation of one backend; "plain" is the step of the model in a loop.
+
+    Parameters
+    ----------
+    backend : {"cpu", "cuda"}
+        Which twin.
+
+    Returns
+    -------
+    module
+        With `relax` and `phases`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    BackendUnavailableError
+        For "cuda" on a machine without a CUDA device.
+
+    Examples
+    --------
+    >>> relaxation_kernels("cpu").__name__
+    'refsnn.kernels.cpu.relaxation'
+    """
+    checks.choice("backend", backend, BACKENDS[1:])
+    if backend == "cuda":
+        from refsnn.kernels.cuda import device
+
+        device.require()
+    return importlib.import_module(f"refsnn.kernels.{backend}.relaxation")

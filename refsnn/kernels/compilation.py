@@ -11,12 +11,19 @@ import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numba
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.core import cgutils
+from numba.core.ccallback import CFunc
+from numba.extending import intrinsic
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _ROOMS = ("equations", "kernels")
+_DISABLED = bool(getattr(numba.config, "DISABLE_JIT", False))
 
 
 @functools.cache
@@ -72,13 +79,70 @@ def compiled(function: Callable) -> Callable:
     return keep_fresh(numba.njit(error_model="numpy", nogil=True)(function))
 
 
+def compiled_callback(function: Callable, arguments: tuple[Any, ...]) -> Any:
+    """Compile a function of given types that kernels are handed by its address and call with `call_at`.
+
+    A kernel that is handed the loops over the units is compiled once, whatever the units compute; the
+    callback alone is compiled for each kind.  An address is a whole number: Numba spends no time on its type.
+
+    Parameters
+    ----------
+    function : callable
+        A loop over arrays and scalars that returns nothing.
+    arguments : tuple of numba types
+        Of its arguments.
+
+    Returns
+    -------
+    object
+        With the attribute `address`, valid while the object lives.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def double(x):
+    ...     for i in range(x.size):
+    ...         x[i] += x[i]
+    >>> callback, x = compiled_callback(double, (types.float64[::1],)), np.ones(2)
+    >>> compiled(lambda address, x: call_at(address, (x,)))(callback.address, x)
+    >>> x
+    array([2., 2.])
+    """
+    if _DISABLED:
+        return SimpleNamespace(address=function)
+    options = {"nopython": True, "error_model": "numpy", "nogil": True}
+    callback = keep_fresh(CFunc(function, (arguments, types.void), locals={}, options=options))
+    callback.compile()
+    return callback
+
+
+def _call_at(typingctx, address, arguments):  # type: ignore[no-untyped-def]
+    """Call the callback at `address` with a tuple of arguments, of exactly the types it was compiled for."""
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        nothing, *given = (context.get_value_type(kind) for kind in (types.void, *arguments))
+        function = builder.inttoptr(values[0], ir.FunctionType(nothing, given).as_pointer())
+        builder.call(function, cgutils.unpack_tuple(builder, values[1]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, arguments), codegen
+
+
+def _call_plainly(address, arguments):  # type: ignore[no-untyped-def]
+    """The same where nothing is compiled: the address is the function."""
+    address(*arguments)
+
+
+call_at: Callable = _call_plainly if _DISABLED else intrinsic(_call_at)
+
+
 def keep_fresh(dispatcher: Any) -> Any:
     """Turn on the dispatcher's disk cache and widen its stamp by `source_fingerprint`.
 
     Parameters
     ----------
     dispatcher : numba dispatcher
-        Of `numba.njit` or `numba.cuda.jit`.
+        Of `numba.njit` or `numba.cuda.jit`, or a callback before it is compiled.
 
     Returns
     -------

@@ -3,9 +3,10 @@
 A model is a frozen set of hyper-parameters with pure functions.  Its parameters are a plain dict of
 arrays with dotted names; its state is a dict too, and explicit: everything that the next step needs is
 in it.  A running mean that the loss is taken of is a part of the state (an *accumulator*), so that every
-loss of this package is a function of the last state, and backpropagation through time is one recursion
+loss of this package is a function of the last state (and of a read-out outside the recurrence, if there is
+one), and backpropagation through time is one recursion
 
-    s_t = F(x_t, s_{t-1}, theta),    L = loss(s_T, y).
+    s_t = F(x_t, s_{t-1}, theta),    L = loss(s_T, y, theta).
 
 `step_vjp` and `step_jvp` are the two derivatives of the same F, written by hand: one runs from the last
 layer to the first, the other from the first to the last.
@@ -72,16 +73,18 @@ class Model(Protocol):
         """Push a tangent of the state and of the parameters through the step."""
         ...
 
-    def outputs(self, state: State, steps: int) -> np.ndarray:
+    def outputs(self, parameters: Parameters, state: State, steps: int) -> np.ndarray:
         """What the loss is taken of, (B, classes)."""
         ...
 
-    def loss(self, state: State, targets: np.ndarray, steps: int) -> float:
+    def loss(self, parameters: Parameters, state: State, targets: np.ndarray, steps: int) -> float:
         """The loss of the last state, a mean over the batch."""
         ...
 
-    def loss_gradient(self, state: State, targets: np.ndarray, steps: int) -> State:
-        """dL/d(last state): where BPTT starts."""
+    def loss_gradient(
+        self, parameters: Parameters, state: State, targets: np.ndarray, steps: int
+    ) -> tuple[State, Parameters]:
+        """dL/d(last state), where BPTT starts, and dL/dtheta at a fixed state where it is not 0."""
         ...
 
 

@@ -1,8 +1,7 @@
-"""What energy-based and prototypical networks have in common: parameters, states, loss, and the door."""
+"""The structure of convergent networks: layers, couplings, parameters, states, and the door."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,9 +10,11 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.equations.activations import ACTIVATIONS, Activation
-from refsnn.equations.relaxation import nudge_force
 from refsnn.models.contract import Parameters, State, StaticInput
-from refsnn.models.couplings import Arrays, Wiring, checked_couplings
+from refsnn.models.convolution import Convolution
+from refsnn.models.coupling_maps import ConvolutionalMap, CouplingMap, DenseMap
+from refsnn.models.couplings import Wiring, checked_couplings
+from refsnn.models.losses import LOSSES
 
 
 def layer_name(layer: int) -> str:
@@ -28,28 +29,40 @@ def layer_name(layer: int) -> str:
 
 
 @dataclass(frozen=True)
-class CoupledLayers(ABC):
-    """Base of the convergent networks: wiring, parameters, loss, Hebbian products.
+class CoupledLayers:
+    """What all convergent networks are described by; the dynamics come with the families.
 
     Parameters
     ----------
     widths : sequence of int
-        (d_0, ..., d_{N-1}, d_N): output first, input last.
+        (d_0, ..., d_{N-1}, d_N): output first, input last.  Of a convolutional layer, and of an input that is
+        an image, the number of channels.
     couplings : sequence of (post, pre), optional
         Pairs with post < pre <= N; by default the chain (0, 1), (1, 2), ..., (N-1, N).
-    activation : {"tanh", "sigm", "hardsigm", "identity"}
-        rho or sigma of the papers.
+    activation : str
+        rho or sigma of the papers: "tanh", "sigm", "hardsigm", "identity", and "mysig", "hard_sigmoid",
+        "my_hard_sig", "ctrd_hard_sig" of later codes.
     step_size : float in (0, 1]
         epsilon of the leaky step.
     tied : bool
-        Whether feedback is W^T (True) or a matrix of its own (False).
+        Whether feedback is W^T (True) or a weight of its own (False).
     edge : {"open", "closed"}
-        Derivative of the hard sigmoid on its kinks, where backpropagation takes it: 0 or 1.
+        Derivative of the hard sigmoids on their kinks, where backpropagation takes it: closed includes them.
+    convolutions : sequence of Convolution
+        The couplings next to the input, from the output down; the last of them reads the input.  The other
+        couplings are dense, and flatten an image in the order (C, H, W).
+    image : (H, W), optional
+        Size of the input, for networks with convolutions.
+    loss_function : {"mean_squared_error", "cross_entropy"}
+        What the nudge descends; cross-entropy is that of the softmax of the outputs.
+    readout : int, optional
+        Number of classes of a linear read-out z = W_out s^0 + b_out outside the dynamics; the loss is then
+        taken of z, and layer 0 is nudged through W_out.
 
     Raises
     ------
     TypeError, ValueError
-        For widths, couplings, activations or step sizes that describe no network.
+        For values that describe no network.
     """
 
     widths: tuple[int, ...]
@@ -58,6 +71,10 @@ class CoupledLayers(ABC):
     step_size: float = 1.0
     tied: bool = True
     edge: str = "open"
+    convolutions: tuple[Convolution, ...] = ()
+    image: tuple[int, int] | None = None
+    loss_function: str = "mean_squared_error"
+    readout: int | None = None
 
     def __post_init__(self) -> None:
         widths = checks.widths("widths", self.widths)
@@ -65,11 +82,22 @@ class CoupledLayers(ABC):
         couplings = checked_couplings(self.couplings, len(widths) - 1) or chain
         checks.choice("activation", self.activation, ACTIVATIONS)
         checks.choice("edge", self.edge, ("open", "closed"))
+        checks.choice("loss_function", self.loss_function, LOSSES)
         checks.instance("tied", self.tied, bool, "True")
         step_size = checks.number("step_size", self.step_size, 0, 1, low_open=True)
+        if self.readout is not None:
+            checks.count("readout", self.readout)
         # plain Python numbers: they never promote float32
         for name, value in (("widths", widths), ("couplings", couplings), ("step_size", step_size)):
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "convolutions", checked_convolutions(self.convolutions, couplings == chain))
+        object.__setattr__(self, "image", checked_image(self.image, self.convolutions, len(widths) - 1))
+        shapes = self.shapes  # refuses kernels and windows that do not fit
+        if self.loss_function == "cross_entropy" and self.readout is None and len(shapes[0]) > 1:
+            raise ValueError(
+                "readout: expected a number of classes, for cross_entropy is not taken of an image "
+                f"{shapes[0]}, got None"
+            )
 
     @property
     def depth(self) -> int:
@@ -82,9 +110,44 @@ class CoupledLayers(ABC):
         return tuple(layer_name(layer) for layer in range(self.depth))
 
     @cached_property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each layer without the batch, output first, input last: (d,) or (C, H, W).
+
+        Raises
+        ------
+        ValueError
+            If a kernel or a window does not fit what it reads.
+        """
+        shapes: list[tuple[int, ...]] = [(width,) for width in self.widths]
+        if self.image is not None:
+            size = self.image
+            shapes[self.depth] = (self.widths[-1], *size)
+            for index, convolution in reversed(list(enumerate(self.convolutions))):
+                layer = self.depth - len(self.convolutions) + index
+                try:
+                    size = convolution.output_size(size)
+                except ValueError as error:
+                    raise ValueError(f"convolutions[{index}].{error}") from None
+                shapes[layer] = (self.widths[layer], *size)
+        return tuple(shapes)
+
+    @cached_property
     def wiring(self) -> Wiring:
         """The couplings and their linear maps."""
-        return Wiring(self.couplings, self.depth, self.tied)
+        first = self.depth - len(self.convolutions)
+        maps: dict[tuple[int, int], CouplingMap] = {}
+        for post, pre in self.couplings:
+            shapes = self.shapes[post], self.shapes[pre]
+            if post >= first:
+                maps[post, pre] = ConvolutionalMap(self.convolutions[post - first], *shapes)
+            else:
+                maps[post, pre] = DenseMap(*shapes)
+        return Wiring(maps, self.depth, self.tied)
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Shape of one sample's target: that of the outputs."""
+        return self.shapes[0] if self.readout is None else (self.readout,)
 
     @property
     def functions(self) -> Activation:
@@ -94,7 +157,8 @@ class CoupledLayers(ABC):
     @property
     def holomorphic(self) -> bool:
         """Whether the step is analytic, so that states, parameters and the nudge may be complex."""
-        return self.functions.holomorphic
+        pools = any(convolution.pooling == "max" for convolution in self.convolutions)
+        return self.functions.holomorphic and not pools
 
     @property
     def accumulators(self) -> frozenset[str]:
@@ -104,14 +168,18 @@ class CoupledLayers(ABC):
     # ---------------------------------------------------------------- parameters and states
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every parameter: weight, bias and (untied) feedback of each coupling."""
-        return self.wiring.shapes(self.widths)
+        """Shape of every parameter: weight, bias and (untied) feedback of each coupling, and the read-out."""
+        shapes = self.wiring.shapes()
+        if self.readout is not None:
+            shapes["readout.weight"] = (self.readout, int(np.prod(self.shapes[0])))
+            shapes["readout.bias"] = (self.readout,)
+        return shapes
 
     def initialise(self, rng: np.random.Generator, dtype: Any = np.float64, scale: float = 1.0) -> Parameters:
         """Draw every entry from U(-c / sqrt(fan-in), c / sqrt(fan-in)), with c = `scale`.
 
-        Fan-in is the width of the layer that the coupling reads: d_pre for weight and bias, d_post for
-        feedback.  c = 1 is PyTorch's default and the papers'.
+        Fan-in is the number of terms that the coupling adds up: d_pre for weight and bias, d_post for
+        feedback, times the area of a kernel where there is one.  c = 1 is PyTorch's default and the papers'.
 
         Raises
         ------
@@ -121,17 +189,22 @@ class CoupledLayers(ABC):
         checks.generator("rng", rng)
         checks.choice("dtype", np.dtype(dtype).name, ("float32", "float64"))
         scale = checks.number("scale", scale, 0, low_open=True)
+        fan_in: dict[str, int] = {}
+        for pair, name in self.wiring.names.items():
+            up, down = self.wiring.maps[pair].fan_in()
+            fan_in |= {f"{name}.weight": up, f"{name}.bias": up, f"{name}.feedback": down}
+        top = int(np.prod(self.shapes[0]))
+        fan_in |= {"readout.weight": top, "readout.bias": top}
         parameters = {}
         for name, shape in self.parameter_shapes().items():
-            fan_in = shape[1] if len(shape) == 2 else self.widths[int(name.split(".")[2])]
-            bound = scale / np.sqrt(fan_in)
+            bound = scale / np.sqrt(fan_in[name])
             parameters[name] = rng.uniform(-bound, bound, shape).astype(dtype)
         return parameters
 
     def initial_state(self, parameters: Parameters, batch: int) -> State:
-        """Zeros (B, d_n) for every layer, in the dtype of the parameters."""
+        """Zeros (B, *shape) for every layer, in the dtype of the parameters."""
         dtype = np.result_type(*parameters.values())
-        return {name: np.zeros((batch, self.widths[n]), dtype) for n, name in enumerate(self.layers)}
+        return {name: np.zeros((batch, *self.shapes[n]), dtype) for n, name in enumerate(self.layers)}
 
     # ---------------------------------------------------------------- the door
 
@@ -142,7 +215,7 @@ class CoupledLayers(ABC):
         ----------
         parameters : dict of str to array_like
             As `parameter_shapes` says, one dtype.
-        inputs : StaticInput of (B, d_N), or array_like (T, B, d_N)
+        inputs : StaticInput of (B, d_N) or (B, C, H, W), or array_like with T in front
             What each step sees.
         targets : array_like, (B, d_0)
             y.
@@ -161,7 +234,7 @@ class CoupledLayers(ABC):
             steps = checks.count("inputs.steps", inputs.steps)
             parameters, value, targets = self.check_static(parameters, inputs.value, targets)
             return parameters, StaticInput(value, steps), targets
-        shape = ("T", "B", self.widths[-1])
+        shape: checks.Shape = ("T", "B", *self.shapes[-1])
         sequence = checks.float_array("inputs", inputs, shape, allow_complex=_is_complex(inputs))
         parameters, _, targets = self.check_static(parameters, sequence[0], targets)
         return parameters, sequence, targets
@@ -190,20 +263,32 @@ class CoupledLayers(ABC):
         dtype = next(iter(parameters.values())).real.dtype
         for name, array in parameters.items():
             _check_precision(f"parameters[{name!r}]", array, dtype)
-        inputs = checks.float_array("inputs", inputs, ("B", self.widths[-1]), dtype, is_complex)
+        inputs = checks.float_array("inputs", inputs, ("B", *self.shapes[-1]), dtype, is_complex)
         _check_precision("inputs", inputs, dtype)
-        shape = (len(inputs), self.widths[0])
+        shape = (len(inputs), *self.target_shape)
         if targets is not None:
             targets = checks.float_array("targets", targets, shape, dtype, is_complex)
             _check_precision("targets", targets, dtype)
+            self._check_distribution(targets)
         elif need_targets:
             raise TypeError(
                 f"targets: expected an array of shape {shape}, got None; there is no loss without"
             )
         return parameters, inputs, targets
 
+    def _check_distribution(self, targets: np.ndarray) -> None:
+        """Cross-entropy is taken to distributions: one-hot rows, or softer ones."""
+        if self.loss_function != "cross_entropy":
+            return
+        sums = targets.sum(axis=-1)
+        if (np.abs(sums - 1) > 1e-5).any():
+            raise ValueError(
+                "targets: expected rows that sum to 1 for cross_entropy, one-hot for example, got sums from "
+                f"{sums.real.min():g} to {sums.real.max():g}"
+            )
+
     def check_state(self, state: Any, batch: int, dtype: Any) -> State:
-        """Check a state that the caller brought: names, shapes (B, d_n), finite numbers, dtype.
+        """Check a state that the caller brought: names, shapes (B, *shape), finite numbers, dtype.
 
         Raises
         ------
@@ -220,7 +305,7 @@ class CoupledLayers(ABC):
         real = np.empty(0, dtype).real.dtype
         checked = {}
         for n, name in enumerate(self.layers):
-            label, shape = f"state[{name!r}]", (batch, self.widths[n])
+            label, shape = f"state[{name!r}]", (batch, *self.shapes[n])
             checked[name] = checks.float_array(label, state[name], shape, real, allow)
             _check_precision(label, checked[name], real)
         return checked
@@ -231,127 +316,61 @@ class CoupledLayers(ABC):
         Raises
         ------
         ValueError
-            If the activation is the hard sigmoid, or states are clamped.
+            If the activation is a hard sigmoid, states are clamped, or maxima are pooled.
         """
         if not self.holomorphic:
             raise ValueError(
-                f"{what}: expected a holomorphic network (tanh, sigm or identity, no clamp), "
+                f"{what}: expected a holomorphic network (tanh, sigm or identity, no clamp, no max pooling), "
                 f"got activation {self.activation!r}; use real numbers here"
             )
 
-    # ---------------------------------------------------------------- the step, left to the two families
 
-    @abstractmethod
-    def rates(self, state: State, inputs: np.ndarray | None = None) -> Arrays:
-        """h_n(s^n) for every layer, and h_N(x) under key N if `inputs` are given."""
+def checked_convolutions(value: Any, is_chain: bool) -> tuple[Convolution, ...]:
+    """Return the convolutions, or say what is none of them.
 
-    @abstractmethod
-    def step(
-        self,
-        parameters: Parameters,
-        state: State,
-        inputs: np.ndarray,
-        targets: np.ndarray | None = None,
-        nudge: complex = 0.0,
-        drive: Arrays | None = None,
-    ) -> State:
-        """F: one synchronous step of all layers."""
+    Raises
+    ------
+    TypeError, ValueError
+        If an entry is no `Convolution`, or the couplings are not the chain of all layers.
 
-    @abstractmethod
-    def step_vjp(
-        self,
-        parameters: Parameters,
-        state: State,
-        inputs: np.ndarray,
-        cotangent: State,
-        drive: Arrays | None = None,
-    ) -> tuple[State, Parameters]:
-        """Pull dL/ds_{t+1} back through one free step."""
+    Examples
+    --------
+    >>> checked_convolutions([Convolution(kernel=3)], is_chain=True)[0].kernel
+    3
+    """
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"convolutions: expected a sequence of Convolution, got {value!r}")
+    for index, entry in enumerate(value):
+        checks.instance(f"convolutions[{index}]", entry, Convolution, "Convolution(kernel=5)")
+    if value and not is_chain:
+        raise ValueError(
+            "couplings: expected the chain of all layers (the default) with convolutions, got other pairs"
+        )
+    return tuple(value)
 
-    @abstractmethod
-    def step_jvp(
-        self,
-        parameters: Parameters,
-        state: State,
-        inputs: np.ndarray,
-        tangent: State,
-        parameter_tangent: Parameters,
-    ) -> State:
-        """Push tangents through one free step."""
 
-    def static_drive(self, parameters: Parameters, inputs: np.ndarray) -> Arrays:
-        """All that arrives at the layers but does not change during a relaxation.
+def checked_image(value: Any, convolutions: tuple[Convolution, ...], depth: int) -> tuple[int, int] | None:
+    """Return (H, W), or None for networks without convolutions.
 
-        Biases, and W h_N(x) of the couplings that read the input: computed once a mini-batch.
-        """
-        return self.wiring.static_drive(parameters, self.input_rate(inputs))
+    Raises
+    ------
+    TypeError, ValueError
+        If one is given without the other, or there are more convolutions than couplings.
 
-    def input_rate(self, inputs: np.ndarray) -> np.ndarray:
-        """h_N(x), what the couplings read of the input."""
-        return inputs
-
-    # ---------------------------------------------------------------- what is measured on a state
-
-    def primitive_function(self, parameters: Parameters, state: State, inputs: np.ndarray) -> Any:
-        """(E11): Phi = sum over couplings of h_post . (W h_pre + b), summed over the batch.
-
-        Raises
-        ------
-        ValueError
-            For untied networks: a vector field has no primitive function.
-        """
-        self._require_tied()
-        return self.wiring.primitive_function(parameters, self.rates(state, inputs))
-
-    def primitive_gradient(self, parameters: Parameters, state: State, inputs: np.ndarray) -> Parameters:
-        """dPhi/dtheta summed over the batch: the Hebbian products h_post h_pre^T, and h_post for biases.
-
-        Raises
-        ------
-        ValueError
-            For untied networks: a vector field has no primitive function.
-        """
-        self._require_tied()
-        return self.wiring.hebbian_products(self.rates(state, inputs))
-
-    def _require_tied(self) -> None:
-        if not self.tied:
-            raise ValueError(
-                "tied: expected a network with tied=True, got an untied one; "
-                "a vector field has no primitive function and no Hebbian contrast"
-            )
-
-    def residual(self, parameters: Parameters, state: State, inputs: np.ndarray) -> float:
-        """max |F(s) - s|: how far one more free step would move any unit."""
-        return largest_difference(self.step(parameters, state, inputs), state)
-
-    def outputs(self, state: State, steps: int = 1) -> np.ndarray:
-        """s^0 (B, d_0)."""
-        return state[self.layers[0]]
-
-    def loss(self, state: State, targets: np.ndarray, steps: int = 1) -> Any:
-        """L = 1/B sum_b 1/2 |s^0 - y|^2; complex for complex states."""
-        error = self.outputs(state) - targets
-        return ((error * error).sum() / (2 * len(targets))).item()
-
-    def loss_gradient(self, state: State, targets: np.ndarray, steps: int = 1) -> State:
-        """dL/ds: (s^0 - y) / B on the output layer, 0 elsewhere."""
-        gradient = {name: np.zeros_like(array) for name, array in state.items()}
-        gradient[self.layers[0]] = (self.outputs(state) - targets) / len(targets)
-        return gradient
-
-    def force(self, layer: int, state: np.ndarray, targets: np.ndarray | None, nudge: complex) -> Any:
-        """The nudge that `layer` feels, or None: only the output layer of a nudged phase feels one."""
-        if layer > 0 or targets is None:
-            return None
-        # a plain Python number: it never promotes float32
-        amount = complex(nudge) if np.iscomplexobj(nudge) else float(nudge.real)
-        return nudge_force(state, targets, amount)
-
-    def derivative(self, functions: Activation, z: np.ndarray) -> Any:
-        """The slope that backpropagation takes of an activation: `edge` decides on the kinks."""
-        slope = functions.slope if self.edge == "closed" else functions.slope_open
-        return slope(z, working_one(z))
+    Examples
+    --------
+    >>> checked_image([28, 28], (Convolution(),), depth=2)
+    (28, 28)
+    """
+    if len(convolutions) > depth:
+        raise ValueError(f"convolutions: expected at most {depth}, one a coupling, got {len(convolutions)}")
+    if not convolutions:
+        if value is not None:
+            raise ValueError(f"image: expected None without convolutions, got {value!r}")
+        return None
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"image: expected (height, width) of the input with convolutions, got {value!r}")
+    return checks.count("image[0]", value[0]), checks.count("image[1]", value[1])
 
 
 def working_one(array: np.ndarray) -> Any:
@@ -386,4 +405,5 @@ def largest_difference(first: State, second: State) -> float:
     >>> largest_difference({"layer.0": np.array([1.0, 2.0])}, {"layer.0": np.array([1.0, 2.5])})
     0.5
     """
-    return max(float(np.abs(first[name] - second[name]).max()) for name in first)
+    # np.max, unlike max, lets a NaN of any layer through
+    return float(np.max([np.abs(first[name] - second[name]).max() for name in first]))

@@ -1,10 +1,10 @@
-"""Couplings: one matrix between two layers, felt in both directions.
+"""Couplings: one weight between two layers, felt in both directions.
 
 Layers are numbered from the output: layer 0 is the output, layer N - 1 is next to the input, and
-"layer N" is the static input x.  A coupling (post, pre) has a weight W (d_post, d_pre) and a bias of the
-post layer.  Both layers feel it: post receives W h_pre + b, and pre (unless it is the input) receives
-W^T h_post, or V h_post with a feedback matrix V of its own in an untied (vector-field) network.
-States are rows, so W acts as ``h_pre @ W.T`` on the way up and ``h_post @ W`` on the way down.
+"layer N" is the static input x.  A coupling (post, pre) has a weight W and a bias of the post layer.  Both
+layers feel it: post receives W h_pre + b, and pre (unless it is the input) receives the adjoint W^T h_post,
+or V h_post with a feedback V of its own in an untied (vector-field) network.  What W h means, a matrix
+product or a correlation with pooling, is the business of the coupling's map.
 
 `Wiring` has the linear maps that a network is made of: what arrives at each layer, its tangent and its
 adjoint, and the Hebbian products.  It knows nothing of activations and steps.
@@ -20,94 +20,118 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.models.contract import Parameters
+from refsnn.models.coupling_maps import CouplingMap, Record
 
 Arrays = dict[int, np.ndarray]  # one array a layer; key N is the input
+Records = dict[tuple[int, int], Record]  # one a coupling
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """Which layer is coupled to which.
+    """Which layer is coupled to which, and how.
 
     Parameters
     ----------
-    couplings : tuple of (post, pre)
+    maps : dict of (post, pre) to CouplingMap
         With post < pre <= N.
     depth : int
         N, the number of layers that move.
     tied : bool
-        Whether feedback is W^T (True) or a matrix of its own (False).
+        Whether feedback is W^T (True) or a weight of its own (False).
 
     Examples
     --------
-    >>> Wiring(((0, 1),), depth=1, tied=True).names
+    >>> from refsnn.models.coupling_maps import DenseMap
+    >>> Wiring({(0, 1): DenseMap((2,), (3,))}, depth=1, tied=True).names
     {(0, 1): 'coupling.0.1'}
     """
 
-    couplings: tuple[tuple[int, int], ...]
+    maps: dict[tuple[int, int], CouplingMap]
     depth: int
     tied: bool
 
     @cached_property
     def names(self) -> dict[tuple[int, int], str]:
         """(post, pre) to the common beginning of the coupling's parameter names."""
-        return {(post, pre): f"coupling.{post}.{pre}" for post, pre in self.couplings}
+        return {(post, pre): f"coupling.{post}.{pre}" for post, pre in self.maps}
 
-    def shapes(self, widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter: weight, bias and (untied) feedback of each coupling."""
         shapes: dict[str, tuple[int, ...]] = {}
         for (post, pre), name in self.names.items():
-            shapes[f"{name}.weight"] = (widths[post], widths[pre])
-            shapes[f"{name}.bias"] = (widths[post],)
+            coupling = self.maps[post, pre]
+            shapes[f"{name}.weight"] = coupling.weight_shape()
+            shapes[f"{name}.bias"] = (coupling.bias_width(),)
             if not self.tied and pre < self.depth:
-                shapes[f"{name}.feedback"] = (widths[pre], widths[post])
+                shapes[f"{name}.feedback"] = coupling.feedback_shape()
         return shapes
+
+    def feedback(self, parameters: Parameters, pair: tuple[int, int]) -> np.ndarray:
+        """What pre hears post through, as a weight: W itself where tied."""
+        name = self.names[pair]
+        if self.tied:
+            return parameters[f"{name}.weight"]
+        return self.maps[pair].as_weight(parameters[f"{name}.feedback"])
+
+    def records(self, parameters: Parameters, rates: Arrays) -> Records:
+        """iota of every coupling whose pre is among `rates`: where the maxima of its pooling stand."""
+        return {
+            (post, pre): self.maps[post, pre].record(parameters[f"{name}.weight"], rates[pre])
+            for (post, pre), name in self.names.items()
+            if pre in rates
+        }
 
     def static_drive(self, parameters: Parameters, input_rate: np.ndarray) -> Arrays:
         """Biases, and W h_N(x) of the couplings that read the input."""
         drive: Arrays = {}
         for (post, pre), name in self.names.items():
-            share = parameters[f"{name}.bias"]
+            coupling, weight = self.maps[post, pre], parameters[f"{name}.weight"]
+            share = coupling.spread_bias(parameters[f"{name}.bias"])
             if pre == self.depth:
-                share = input_rate @ parameters[f"{name}.weight"].T + share
+                share = coupling.up(weight, input_rate, coupling.record(weight, input_rate)) + share
             drive[post] = drive[post] + share if post in drive else share
         return drive
 
-    def potentials(self, parameters: Parameters, rates: Arrays, drive: Arrays) -> Arrays:
-        """(E12), (E15): u_n, what arrives at each layer, drive included."""
+    def potentials(self, parameters: Parameters, rates: Arrays, drive: Arrays, records: Records) -> Arrays:
+        """(E12), (E15), (E19): u_n, what arrives at each layer, drive included."""
         potentials = dict(drive)
         for (post, pre), name in self.names.items():
             if pre == self.depth:
                 continue
-            weight = parameters[f"{name}.weight"]
-            feedback = weight if self.tied else parameters[f"{name}.feedback"].T
-            potentials[post] = rates[pre] @ weight.T + potentials[post]
-            potentials[pre] = rates[post] @ feedback + potentials[pre]
+            coupling, record = self.maps[post, pre], records[post, pre]
+            weight, feedback = parameters[f"{name}.weight"], self.feedback(parameters, (post, pre))
+            potentials[post] = coupling.up(weight, rates[pre], record) + potentials[post]
+            potentials[pre] = coupling.down(feedback, rates[post], record) + potentials[pre]
         return potentials
 
-    def pull_back(self, parameters: Parameters, delta: Arrays) -> Arrays:
+    def pull_back(self, parameters: Parameters, delta: Arrays, records: Records) -> Arrays:
         """What `delta` = dL/du sends back to the rates of each layer: the brackets of (E22), (E23)."""
         back: Arrays = {}
         for (post, pre), name in self.names.items():
             if pre == self.depth:
                 continue
-            weight = parameters[f"{name}.weight"]
-            feedback = weight.T if self.tied else parameters[f"{name}.feedback"]
-            for layer, share in ((pre, delta[post] @ weight), (post, delta[pre] @ feedback)):
+            coupling, record = self.maps[post, pre], records[post, pre]
+            weight, feedback = parameters[f"{name}.weight"], self.feedback(parameters, (post, pre))
+            to_pre = coupling.down(weight, delta[post], record)
+            to_post = coupling.up(feedback, delta[pre], record)
+            for layer, share in ((pre, to_pre), (post, to_post)):
                 back[layer] = back[layer] + share if layer in back else share
         return back
 
-    def parameter_share(self, delta: Arrays, rates: Arrays) -> Parameters:
+    def parameter_share(self, delta: Arrays, rates: Arrays, records: Records) -> Parameters:
         """This step's dL/dtheta; a tied weight collects twice because it is used twice (E22), (E23)."""
         share: Parameters = {}
         for (post, pre), name in self.names.items():
-            share[f"{name}.weight"] = delta[post].T @ rates[pre]
-            share[f"{name}.bias"] = delta[post].sum(axis=0)
+            coupling, record = self.maps[post, pre], records[post, pre]
+            share[f"{name}.weight"] = coupling.products(delta[post], rates[pre], record)
+            share[f"{name}.bias"] = coupling.bias_products(delta[post])
             if pre == self.depth:
                 continue
+            downward = coupling.products(rates[post], delta[pre], record)
             if self.tied:
-                share[f"{name}.weight"] += rates[post].T @ delta[pre]
+                share[f"{name}.weight"] += downward
             else:
-                share[f"{name}.feedback"] = delta[pre].T @ rates[post]
+                share[f"{name}.feedback"] = coupling.as_weight(downward)
         return share
 
     def potential_tangents(
@@ -116,48 +140,64 @@ class Wiring:
         rates: Arrays,
         rate_tangents: Arrays,
         parameter_tangents: Parameters,
+        records: Records,
     ) -> Arrays:
-        """du of every layer for tangents of rates (..., B, d) and of parameters (..., shape)."""
-
-        def transposed(array: np.ndarray) -> np.ndarray:
-            return np.swapaxes(array, -1, -2)
-
+        """du of every layer for tangents of rates (..., B, *shape) and of parameters (..., *shape)."""
         tangents: Arrays = {}
 
         def arrive(layer: int, amount: np.ndarray) -> None:
             tangents[layer] = tangents[layer] + amount if layer in tangents else amount
 
         for (post, pre), name in self.names.items():
+            coupling, record = self.maps[post, pre], records[post, pre]
             weight_tangent = parameter_tangents[f"{name}.weight"]
-            arrive(post, rates[pre] @ transposed(weight_tangent))
-            arrive(post, parameter_tangents[f"{name}.bias"][..., None, :])
+            arrive(post, coupling.up(weight_tangent, rates[pre], record))
+            arrive(post, coupling.spread_bias(parameter_tangents[f"{name}.bias"]))
             if pre == self.depth:
                 continue
-            weight = parameters[f"{name}.weight"]
-            arrive(post, rate_tangents[pre] @ weight.T)
-            if self.tied:
-                arrive(pre, rates[post] @ weight_tangent + rate_tangents[post] @ weight)
-            else:
-                feedback, feedback_tangent = (
-                    parameters[f"{name}.feedback"],
-                    parameter_tangents[f"{name}.feedback"],
-                )
-                arrive(pre, rates[post] @ transposed(feedback_tangent) + rate_tangents[post] @ feedback.T)
+            arrive(post, coupling.up(parameters[f"{name}.weight"], rate_tangents[pre], record))
+            arrive(pre, coupling.down(self.feedback(parameter_tangents, (post, pre)), rates[post], record))
+            arrive(pre, coupling.down(self.feedback(parameters, (post, pre)), rate_tangents[post], record))
         return tangents
 
-    def primitive_function(self, parameters: Parameters, rates: Arrays) -> Any:
-        """(E11); section 2.4 where h = s: Phi = sum of h_post . (W h_pre + b) over couplings and batch."""
-        return sum(
-            (rates[post] * (rates[pre] @ parameters[f"{name}.weight"].T + parameters[f"{name}.bias"])).sum()
-            for (post, pre), name in self.names.items()
-        )
+    def primitive_function(self, parameters: Parameters, rates: Arrays, records: Records) -> Any:
+        """(E11), (E18): Phi = sum over couplings and batch of <h_post, W h_pre + b>."""
+        total: Any = 0
+        for (post, pre), name in self.names.items():
+            coupling = self.maps[post, pre]
+            arriving = coupling.up(parameters[f"{name}.weight"], rates[pre], records[post, pre])
+            bias = coupling.spread_bias(parameters[f"{name}.bias"])
+            total = total + (rates[post] * (arriving + bias)).sum()
+        return total
 
-    def hebbian_products(self, rates: Arrays) -> Parameters:
-        """dPhi/dtheta summed over the batch: h_post h_pre^T for weights, h_post for biases."""
+    def hebbian_products(self, rates: Arrays, records: Records) -> Parameters:
+        """dPhi/dtheta summed over the batch: h_post h_pre^T or (E20) for weights, h_post for biases."""
         products: Parameters = {}
         for (post, pre), name in self.names.items():
-            products[f"{name}.weight"] = rates[post].T @ rates[pre]
-            products[f"{name}.bias"] = rates[post].sum(axis=0)
+            coupling = self.maps[post, pre]
+            products[f"{name}.weight"] = coupling.products(rates[post], rates[pre], records[post, pre])
+            products[f"{name}.bias"] = coupling.bias_products(rates[post])
+        return products
+
+    def hebbian_contrast(
+        self, after: Arrays, before: Arrays, records: tuple[Records, Records], scale: complex
+    ) -> Parameters:
+        """scale times the `hebbian_products` of `after` less those of `before`.
+
+        The factor meets the rates, not the far larger products; and where both sides read the same input
+        the difference of two products is the product of a difference.
+        """
+        products: Parameters = {}
+        for (post, pre), name in self.names.items():
+            coupling, weight = self.maps[post, pre], f"{name}.weight"
+            later, earlier = (record[post, pre] for record in records)
+            moved = scale * (after[post] - before[post])
+            products[f"{name}.bias"] = coupling.bias_products(moved)
+            if pre == self.depth:
+                products[weight] = coupling.products(moved, after[pre], later)
+            else:
+                products[weight] = coupling.products(scale * after[post], after[pre], later)
+                products[weight] -= coupling.products(scale * before[post], before[pre], earlier)
         return products
 
 

@@ -37,6 +37,28 @@ def cross_entropy(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (logarithm - picked).mean(axis=-1)
 
 
+def softmax(outputs: np.ndarray) -> np.ndarray:
+    """exp(o_c) / sum_c exp(o_c), along the last axis; never overflows.
+
+    Parameters
+    ----------
+    outputs : ndarray, (..., C)
+        Logits, possibly complex.
+
+    Returns
+    -------
+    ndarray, (..., C)
+        In the dtype of `outputs`.
+
+    Examples
+    --------
+    >>> softmax(np.zeros((1, 2)))
+    array([[0.5, 0.5]])
+    """
+    weights = np.exp(outputs - outputs.real.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
 def cross_entropy_gradient(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(softmax(o) - onehot) / B.
 
@@ -57,11 +79,33 @@ def cross_entropy_gradient(outputs: np.ndarray, labels: np.ndarray) -> np.ndarra
     >>> cross_entropy_gradient(np.zeros((1, 2)), np.array([0]))
     array([[-0.5,  0.5]])
     """
-    weights = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-    gradient = weights / weights.sum(axis=-1, keepdims=True)
+    gradient = softmax(outputs)
     gradient[np.arange(labels.size), labels] -= 1
     gradient /= labels.size
     return gradient
+
+
+def cross_entropy_to(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Cross-entropy to distributions: mean over b of - sum_c y_bc log softmax(o)_bc.
+
+    Parameters
+    ----------
+    outputs, targets : ndarray, (B, C)
+        Logits and what their softmax should be; rows of the targets sum to 1.
+
+    Returns
+    -------
+    ndarray, ()
+        The loss; its gradient is (softmax(o) - y) / B.
+
+    Examples
+    --------
+    >>> float(cross_entropy_to(np.zeros((1, 2)), np.array([[1.0, 0.0]]))) == float(np.log(2))
+    True
+    """
+    shifted = outputs - outputs.real.max(axis=-1, keepdims=True)
+    logarithm = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return (targets * (logarithm - shifted)).sum(axis=-1).mean(axis=-1)
 
 
 def mean_squared_error(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -364,17 +364,19 @@ class DenseSpikingStack:
 
     # -- loss -----------------------------------------------------------------------------------------
 
-    def outputs(self, state: State, steps: int) -> np.ndarray:
+    def outputs(self, parameters: Parameters, state: State, steps: int) -> np.ndarray:
         """The readout averaged over time, (B, n_L)."""
         return state["readout.sum"] / steps
 
-    def loss(self, state: State, targets: np.ndarray, steps: int) -> float:
+    def loss(self, parameters: Parameters, state: State, targets: np.ndarray, steps: int) -> float:
         """l(mean_t o_t, y), a mean over the batch."""
-        return float(LOSSES[self.loss_function][0](self.outputs(state, steps), targets))
+        return float(LOSSES[self.loss_function][0](self.outputs(parameters, state, steps), targets))
 
-    def loss_gradient(self, state: State, targets: np.ndarray, steps: int) -> State:
-        """dl/d(readout sum) = dl/d(mean) / T; nothing flows into the last potentials."""
+    def loss_gradient(
+        self, parameters: Parameters, state: State, targets: np.ndarray, steps: int
+    ) -> tuple[State, Parameters]:
+        """dl/d(readout sum) = dl/d(mean) / T; nothing flows into the last potentials or directly to theta."""
         cotangent = {name: np.zeros_like(value) for name, value in state.items()}
-        outputs = self.outputs(state, steps)
+        outputs = self.outputs(parameters, state, steps)
         cotangent["readout.sum"] = LOSSES[self.loss_function][1](outputs, targets) / steps
-        return cotangent
+        return cotangent, {}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from refsnn.models.contract import Parameters, State
-from refsnn.models.coupled_layers import CoupledLayers
+from refsnn.models.convergent_network import ConvergentNetwork
 from refsnn.oracles.complex_step import complex_step_gradient
 
 STEP = 1e-30
@@ -24,17 +24,17 @@ STEADY = 1e-6
 
 
 def joined(state: State) -> np.ndarray:
-    """All layers of a state side by side, (..., sum of widths), in the order of the dict.
+    """All layers of a state side by side, (B, number of units), in the order of the dict.
 
     Examples
     --------
     >>> joined({"layer.0": np.zeros((4, 2)), "layer.1": np.ones((4, 3))}).shape
     (4, 5)
     """
-    return np.concatenate(list(state.values()), axis=-1)
+    return np.concatenate([array.reshape(len(array), -1) for array in state.values()], axis=-1)
 
 
-def state_jacobian(model: CoupledLayers, parameters: Parameters, state: State, inputs: Any) -> np.ndarray:
+def state_jacobian(model: ConvergentNetwork, parameters: Parameters, state: State, inputs: Any) -> np.ndarray:
     """dF/ds of each sample, by the complex step.
 
     Parameters
@@ -67,15 +67,15 @@ def state_jacobian(model: CoupledLayers, parameters: Parameters, state: State, i
     parameters, inputs, _, state = _checked(model, parameters, inputs, None, state, need_targets=False)
     columns = []
     for name in model.layers:
-        for unit in range(state[name].shape[1]):
+        for unit in np.ndindex(state[name].shape[1:]):
             moved = state[name].astype(complex)
-            moved[:, unit] += 1j * STEP
+            moved[(slice(None), *unit)] += 1j * STEP
             columns.append(joined(model.step(parameters, {**state, name: moved}, inputs)).imag / STEP)
     return np.stack(columns, axis=-1)
 
 
 def implicit_gradient(
-    model: CoupledLayers, parameters: Parameters, inputs: Any, targets: Any, state: State
+    model: ConvergentNetwork, parameters: Parameters, inputs: Any, targets: Any, state: State
 ) -> Parameters:
     """Exact gradient of the loss at the steady state.
 
@@ -119,16 +119,22 @@ def implicit_gradient(
         )
     jacobian = state_jacobian(model, parameters, state, inputs)
     # complex(): the loss does not see the hidden layers, and is real there
-    slope = joined(complex_step_gradient(lambda moved: complex(model.loss(moved, targets)), state, STEP))
+    slopes = complex_step_gradient(lambda moved: complex(model.loss(parameters, moved, targets)), state, STEP)
+    slope = joined(slopes)
     transposed = np.eye(jacobian.shape[-1]) - np.swapaxes(jacobian, -1, -2)
     adjoint = np.linalg.solve(transposed, slope[..., None])[..., 0]
+    # a parameter acts on the loss through the steady state, and a read-out's also directly
     return complex_step_gradient(
-        lambda moved: (joined(model.step(moved, state, inputs)) * adjoint).sum(), parameters, STEP
+        lambda moved: (
+            (joined(model.step(moved, state, inputs)) * adjoint).sum() + model.loss(moved, state, targets)
+        ),
+        parameters,
+        STEP,
     )
 
 
 def _checked(
-    model: CoupledLayers,
+    model: ConvergentNetwork,
     parameters: Parameters,
     inputs: Any,
     targets: Any,
