@@ -1,4 +1,4 @@
-"""The CUDA kernels as NVVM sees them: typed for both dtypes, no promotion, no contracted charge.
+"""The CUDA kernels as NVVM sees them: typed for every dtype, no promotion, no contracted charge.
 
 Runs where the CUDA toolkit's compiler is found; a device is not needed.
 """
@@ -22,7 +22,8 @@ import numba.cuda.dispatcher
 from numba import cuda, types
 from refsnn.equations.spiking import SpikingNeuron, charge, charge_towards_rest
 from refsnn.equations.surrogates import SURROGATES, Surrogate
-from refsnn.kernels.cuda import spiking
+from refsnn.kernels.cuda import relaxation, spiking
+from refsnn.models.convergent import EnergyBasedNetwork, PrototypicalNetwork
 
 # only the number is needed, for libraries of device functions
 numba.cuda.dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(8, 0))
@@ -48,6 +49,31 @@ def kernels(neuron, real):
     yield ("galerkin_forward", spiking._galerkin_kernel(neuron.equations),
            (plane, plane, row, plane, row, cube, plane, row, plane, *constants))
 
+def relaxations():
+    # both families, both places of the states, all dtypes: not all of them with all others
+    units = {
+        "clamped": EnergyBasedNetwork((1, 1, 1), activation="hardsigm", clamp=True, output="linear"),
+        "tanh": PrototypicalNetwork((1, 1, 1), nudge_placement="inside"),
+    }
+    for family, place, dtype in (
+        ("clamped", "shared", "float32"), ("tanh", "global", "float32"), ("tanh", "shared", "float64"),
+        ("tanh", "shared", "complex64"), ("tanh", "global", "complex128"),
+    ):
+        network = units[family]
+        kinds = tuple(dict.fromkeys(network.unit(layer) for layer in range(network.depth)))
+        assert len(kinds) == (2 if family == "clamped" else 1)
+        kernel = relaxation._kernel(kinds, dtype, place == "shared")
+        number, count, real = getattr(types, dtype), types.int64, types.float64
+        if dtype in ("float32", "complex64"):
+            real = types.float32
+        row, plane, cube = number[::1], number[:, ::1], number[:, :, ::1]
+        tables = count[::1], count[::1], count[:, ::1], count[:, ::1], real[::1], row
+        samples = plane, plane, cube, cube, types.uint8[:, ::1]
+        force = row, plane, count, plane, row
+        memory = plane, types.int32[:, ::1], count
+        signature = (*tables, *samples, *force, count, count, count, real, real, real, *memory)
+        yield f"relaxation/{family} {place}/{dtype}", kernel.py_func, signature
+
 def contracted(potential, current, leak, reset_value, one):
     return leak * potential + current
 
@@ -61,6 +87,8 @@ for real in (types.float32, types.float64):
         found[f"backward/{shape}/{real}"] = ptx(backward[1].py_func, backward[2])
     for function in (charge, charge_towards_rest, contracted):
         found[f"{function.__name__}/{real}"] = ptx(function, (real,) * 5, device=True)
+for name, kernel, signature in relaxations():
+    found[name] = ptx(kernel, signature)
 print(json.dumps(found))
 """
 
@@ -83,10 +111,20 @@ def ptx(tmp_path_factory) -> dict[str, str]:
 
 def test_every_kernel_is_typed_without_promotion(ptx):
     names = {name.split("/")[0] for name in ptx if name.count("/") == 2}
-    assert names == {"forward", "backward", "rate_forward", "galerkin_forward"}
+    assert names == {"forward", "backward", "rate_forward", "galerkin_forward", "relaxation"}
     for name, text in ptx.items():
         assert ".visible" in text, name  # something was compiled
-        assert (".f64" in text) == name.endswith("float64"), name  # with its dot: %f64 is a register's name
+        if not name.endswith("complex64"):  # some of its functions Numba itself computes in double precision
+            double = name.endswith(("float64", "complex128"))
+            assert (".f64" in text) == double, name  # with its dot: %f64 is a register's name
+
+
+def test_a_relaxation_keeps_its_states_where_it_was_told(ptx):
+    names = [name for name in ptx if name.startswith("relaxation")]
+    assert {name.rsplit("/")[-1] for name in names} == {"float32", "float64", "complex64", "complex128"}
+    for name in names:
+        assert ("ld.shared" in ptx[name]) == ("st.shared" in ptx[name]) == ("shared" in name), name
+        assert ptx[name].count("bar.sync") >= 5, name
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

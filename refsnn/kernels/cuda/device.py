@@ -25,10 +25,14 @@ try:
 except ImportError:  # a Numba without its own CUDA target, and no numba-cuda beside it
     cuda = None
 
-_SIMULATED = bool(getattr(config, "ENABLE_CUDASIM", 0))
+SIMULATED = bool(getattr(config, "ENABLE_CUDASIM", 0))
 
 # The simulator starts one Python thread for each.
-_THREADS_A_BLOCK = 8 if _SIMULATED else 128
+_THREADS_A_BLOCK = 8 if SIMULATED else 128
+
+# Bytes of shared memory that a block may have without asking, on every device.
+_SHARED_FOR_THE_TAKING = 48 << 10
+_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8  # a function attribute of the driver's interface
 
 
 def require() -> None:
@@ -60,25 +64,29 @@ def _missing() -> str | None:
     return "the NVVM library of the CUDA toolkit was not found"
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Callable, registers: int | None = None) -> Callable:
     """Compile a CUDA kernel, with a cache that knows the equations.
 
     Parameters
     ----------
     function : callable
         What one thread does.
+    registers : int, optional
+        The most registers of a thread, where large blocks must find room.
 
     Returns
     -------
     callable
-        The dispatcher, to be launched by `over_columns`; the simulator's stand-in under the simulator.
+        The dispatcher, to be launched by `over_columns` or `over_samples`; the simulator's stand-in under the
+        simulator.
     """
-    return keep_fresh(cuda.jit(function))
+    options = {} if registers is None or SIMULATED else {"max_registers": registers}
+    return keep_fresh(cuda.jit(**options)(function))
 
 
 @dataclass(frozen=True)
 class HostArray:
-    """An array of the caller, with what a kernel does to it; see `read`, `filled` and `updated`."""
+    """An array, with what a kernel does to it; see `read`, `filled`, `updated` and `scratch`."""
 
     array: np.ndarray
     uploaded: bool
@@ -121,6 +129,11 @@ def updated(array: np.ndarray) -> HostArray:
     return HostArray(array, uploaded=True, downloaded=True)
 
 
+def scratch(array: np.ndarray) -> HostArray:
+    """An array that only the device sees."""
+    return HostArray(array, uploaded=False, downloaded=False)
+
+
 def over_columns(kernel: Callable, shape: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
     """Run `kernel(*arguments)` with one thread a column, and bring back what it wrote.
 
@@ -131,27 +144,100 @@ def over_columns(kernel: Callable, shape: tuple[int, ...], arguments: tuple[Any,
     shape : tuple of int
         (T, M) of the arrays.
     arguments : tuple
-        Scalars, and arrays wrapped in `read`, `filled` or `updated`.
+        Scalars, and arrays wrapped in `read`, `filled`, `updated` or `scratch`.
     """
     if 0 in shape:  # no device takes an empty grid
         return
+    _launch(kernel, -(-shape[1] // _THREADS_A_BLOCK), _THREADS_A_BLOCK, 0, arguments)
+
+
+def over_samples(
+    kernel: Callable, samples: int, threads: int, shared_bytes: int, arguments: tuple[Any, ...]
+) -> None:
+    """Run `kernel(*arguments)` with one block a sample, and bring back what it wrote.
+
+    Parameters
+    ----------
+    kernel : callable
+        Of `compiled`.
+    samples, threads : int
+        Blocks, and threads in each.
+    shared_bytes : int
+        Dynamic shared memory of a block, at most `shared_memory_limit()`.
+    arguments : tuple
+        As in `over_columns`.
+    """
+    if samples:
+        _launch(kernel, samples, threads, shared_bytes, arguments)
+
+
+def shared_memory_limit() -> int:
+    """Bytes of shared memory that a block of this device may have; in the simulator those of any device.
+
+    Returns
+    -------
+    int
+    """
+    if SIMULATED:
+        return _SHARED_FOR_THE_TAKING
+    return int(cuda.get_current_device().MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+
+
+def _launch(kernel: Any, blocks: int, threads: int, shared_bytes: int, arguments: tuple[Any, ...]) -> None:
+    """Copy in, run, copy out."""
     hosts: dict[tuple[Any, ...], HostArray] = {}
     for argument in arguments:
         if isinstance(argument, HostArray):
             hosts[argument.memory] = argument.merged(hosts.get(argument.memory))
     devices = {memory: host.to_device() for memory, host in hosts.items()}
-    blocks = -(-shape[1] // _THREADS_A_BLOCK)
-    with warnings.catch_warnings():
-        # a small network is a small grid: no fault of the caller
-        warnings.filterwarnings("ignore", message="Grid size .* low occupancy")
-        launch = kernel[blocks, _THREADS_A_BLOCK]  # type: ignore[index]
-    launch(*(devices[a.memory] if isinstance(a, HostArray) else a for a in arguments))
+    run(
+        kernel, blocks, threads, shared_bytes,
+        [devices[a.memory] if isinstance(a, HostArray) else a for a in arguments],
+    )  # fmt: skip
     for memory, host in hosts.items():
         if host.downloaded:
             host.array[...] = devices[memory].copy_to_host()
 
 
-if cuda is not None and not _SIMULATED:
+def run(kernel: Any, blocks: int, threads: int, shared_bytes: int, arguments: list[Any]) -> None:
+    """The launch itself, of arguments that are on the device; it may return before the kernel has ended.
+
+    Parameters
+    ----------
+    kernel : callable
+        Of `compiled`.
+    blocks, threads, shared_bytes : int
+        The grid, a block, and its dynamic shared memory.
+    arguments : list
+        Scalars and device arrays.
+    """
+    if shared_bytes > _SHARED_FOR_THE_TAKING and not SIMULATED:
+        _ask_for_shared(kernel, arguments, shared_bytes)
+    with warnings.catch_warnings():
+        # a small network is a small grid: no fault of the caller
+        warnings.filterwarnings("ignore", message="Grid size .* low occupancy")
+        launch = kernel[blocks, threads, 0, shared_bytes]
+    launch(*arguments)
+
+
+def _ask_for_shared(kernel: Any, arguments: list[Any], shared_bytes: int) -> None:
+    """Tell the driver that this kernel may have more shared memory than every device gives unasked."""
+    driver = importlib.import_module("numba.cuda.cudadrv.driver").driver
+    overload = kernel.compile(tuple(kernel.typeof_pyval(argument) for argument in arguments))
+    function = overload._codelibrary.get_cufunc()
+    if hasattr(function, "kernel"):  # numba-cuda: a kernel of a library, with attributes for each device
+        bindings = importlib.import_module("cuda.bindings.driver")
+        attribute = bindings.CUfunction_attribute(_MAX_DYNAMIC_SHARED_SIZE_BYTES)
+        device = bindings.CUdevice(cuda.get_current_device().id)
+        driver.cuKernelSetAttribute(attribute, shared_bytes, bindings.CUkernel(int(function.handle)), device)
+        return
+    # Numba's own target: a function handle, and the library itself, for it has no prototype of this call
+    status = driver.lib.cuFuncSetAttribute(function.handle, _MAX_DYNAMIC_SHARED_SIZE_BYTES, shared_bytes)
+    if status != 0:
+        raise RuntimeError(f"the CUDA driver refuses {shared_bytes} bytes of shared memory (error {status})")
+
+
+if cuda is not None and not SIMULATED:
     from numba import types
     from numba.cuda import libdevice
 
