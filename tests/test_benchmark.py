@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from validation import benchmark, frameworks, workload
+from validation import benchmark, equilibrium_benchmark, equilibrium_workload, frameworks, workload
 from validation.benchmark import (
     CPU,
     FLOOR,
@@ -25,6 +25,10 @@ from validation.ledger import VacuousError
 from validation.workload import NEURON, Workload, difference, draw, run_layer
 
 TINY = {"steps": 12, "batch": 3, "width": 24}
+SMALL = (
+    equilibrium_workload.Case((3, 8, 5), 9, 4, 0.1),
+    equilibrium_workload.Case((3, 6, 8, 5), 9, 4, 0.5),
+)
 
 
 @pytest.fixture
@@ -183,8 +187,53 @@ def _no_torch(adapter, ask):
     return "left out of this test" if adapter is frameworks.PRODUCTS else ask(adapter)
 
 
+def test_equilibrium_propagation_is_timed_beside_its_products():
+    found = equilibrium_benchmark.measure(SMALL, 1, 7)
+    assert [steps.name for steps in found] == ["3-8-5, T = 9, K = 4", "3-6-8-5, T = 9, K = 4"]
+    for steps in found:
+        assert steps.refused is None
+        assert len(steps.milliseconds) == len(steps.floor) == 7
+        assert steps.apart["float64"] <= 1e-10
+        assert 0 < steps.apart["float32 from float64"] <= 1e-3  # rounding is seen, so that it was looked for
+
+
+def test_the_floor_does_every_product_of_the_step(monkeypatch):
+    """2 a coupling and step, that of the input once, and the update's: counted by shapes."""
+    training = equilibrium_workload.draw(SMALL[1], 2)
+    run = equilibrium_workload.products_alone(training)
+    counts: dict[tuple, int] = {}
+    right = np.matmul
+
+    def counting(left, right_factor, out):
+        key = (*left.shape, right_factor.shape[1])
+        counts[key] = counts.get(key, 0) + 1
+        assert out.shape == (left.shape[0], right_factor.shape[1])
+        return right(left, right_factor, out=out)
+
+    monkeypatch.setattr(np, "matmul", counting)
+    run()
+    steps = 9 + 4
+    assert counts == {
+        (20, 5, 8): 1,  # x W^T
+        (20, 6, 3): steps, (20, 3, 6): steps, (20, 8, 6): steps, (20, 6, 8): steps,
+        (3, 20, 6): 2, (6, 20, 8): 2, (8, 20, 5): 1,
+    }  # fmt: skip
+
+
+def test_another_gradient_of_equilibrium_propagation_is_not_timed(monkeypatch):
+    def other(training, backend, run=equilibrium_workload.Training.run):
+        nudge = training.case.nudge * (1.001 if backend == "cpu" else 1)
+        return run(training._replace(case=training.case._replace(nudge=nudge)), backend)
+
+    monkeypatch.setattr(equilibrium_workload.Training, "run", other)
+    (steps,) = equilibrium_benchmark.measure(SMALL[:1], 1, 7)
+    assert "another gradient: float64 apart by" in steps.refused
+    assert steps.milliseconds == []
+
+
 def test_the_command_prints_a_table_and_writes_the_figures(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workload, "draw", lambda seed: draw(seed, **TINY))
+    monkeypatch.setattr(equilibrium_workload, "CASES", SMALL)
     target = tmp_path / "figures.json"
     assert benchmark.main(["--repeats", "7", "--seed", "1", "--json", str(target)]) == 0
     printed = capsys.readouterr().out
@@ -196,6 +245,9 @@ def test_the_command_prints_a_table_and_writes_the_figures(tmp_path, monkeypatch
     assert entries["rows"][0]["ratio"] == 1
     assert all(check["refused"] is None for check in entries["checks"].values())
     assert entries["workload"]["unit_bytes"] == 864 * 4
+    assert "Equilibrium propagation" in printed
+    assert [steps["refused"] for steps in entries["equilibrium_propagation"]] == [None, None]
+    assert all(steps["ratio"] > 0 for steps in entries["equilibrium_propagation"])
 
 
 @pytest.mark.parametrize(

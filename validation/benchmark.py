@@ -1,4 +1,5 @@
-"""``python -m validation.benchmark``: what one spiking layer costs, in units of what it cannot do without.
+"""``python -m validation.benchmark``: what one spiking layer costs, in units of what it cannot do without,
+and what a step of equilibrium propagation does.
 
 The work is that of `validation.workload`.  A time in milliseconds says more about the machine than about
 the code, so the figure is a ratio: forward and backward of the layer over the three matrix products alone,
@@ -9,34 +10,29 @@ of T x B x N float32 numbers.  Nothing is timed before it was found to compute t
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import statistics
-import time
-import tracemalloc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numba
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info
 
 import refsnn
-from validation import frameworks, workload
+from validation import equilibrium_benchmark, equilibrium_workload, frameworks, workload
+from validation.equilibrium_benchmark import EQUILIBRIUM_AIM, Steps
 from validation.files import check_writable, plain, write_atomically
+from validation.timing import CPU, FLOOR, WARM_UPS, Run, one_thread, peak_memory, take_turns
 from validation.workload import Difference, Floor, Outcome, Workload, difference, run_layer
 
-Run = Callable[[], Any]
-
-LEAST_REPEATS, WARM_UPS = 7, 2
+LEAST_REPEATS = 7
 RATIO_AIM, MEMORY_AIM = 1.05, 2.75
-FLOOR, CPU, PLAIN = "products alone", "refsnn, cpu", "refsnn, plain"
+PLAIN = "refsnn, plain"
 GOOD, BAD = 0, 1
 COUNTED = (
     "memory: the highest total, at any moment of one forward and backward, of what NumPy (tracemalloc) or "
@@ -72,88 +68,6 @@ class Row:
     @property
     def median(self) -> float:
         return statistics.median(self.milliseconds)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """BLAS and Numba on one thread, as they were before afterwards."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        with threadpool_limits(limits=1):
-            yield
-    finally:
-        numba.set_num_threads(before)
-
-
-def peak_memory(run: Run) -> int:
-    """Largest number of bytes that Python and NumPy held during `run` beyond what was there before.
-
-    Parameters
-    ----------
-    run : callable
-        The work; its result is dropped.
-
-    Returns
-    -------
-    int
-        Bytes, result included.
-    """
-    run()  # compiled and cached things are not part of the work
-    gc.collect()
-    tracemalloc.start()
-    try:
-        tracemalloc.reset_peak()
-        before, _ = tracemalloc.get_traced_memory()
-        outcome = run()
-        _, peak = tracemalloc.get_traced_memory()
-        del outcome
-    finally:
-        tracemalloc.stop()
-    return peak - before
-
-
-def take_turns(
-    runs: Mapping[str, Run],
-    repeats: int,
-    clock: Callable[[], float] = time.process_time,
-    progress: Callable[[], None] = lambda: None,
-) -> dict[str, list[float]]:
-    """Time all of `runs` A B C, A B C, ..., so that a busy minute of the machine hits them alike.
-
-    Parameters
-    ----------
-    runs : mapping of str to callable
-        The work of each.
-    repeats : int
-        Rounds that count; `WARM_UPS` rounds before them do not.
-    clock : callable
-        Seconds.
-    progress : callable
-        Called after each round.
-
-    Returns
-    -------
-    dict of str to list of float
-        Milliseconds of each counted run.
-    """
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        for turn in range(WARM_UPS + repeats):
-            for name, run in runs.items():
-                start = clock()
-                run()
-                spent = clock() - start
-                if turn >= WARM_UPS:
-                    times[name].append(1e3 * spent)
-            gc.collect()
-            progress()
-    finally:
-        if collects:
-            gc.enable()
-    return times
 
 
 def admit(name: str, run: Callable[[], Outcome], reference: Outcome) -> Row:
@@ -273,7 +187,13 @@ def table(rows: Sequence[Row]) -> Table:
     return result
 
 
-def record(work: Workload, seed: int, checks: Mapping[str, Difference], rows: Sequence[Row]) -> dict:
+def record(
+    work: Workload,
+    seed: int,
+    checks: Mapping[str, Difference],
+    rows: Sequence[Row],
+    equilibrium: Sequence[Steps] = (),
+) -> dict:
     """All of it for `--json`; no figure about the machine beyond the BLAS and its kernels."""
     libraries = [
         {key: entry.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
@@ -286,7 +206,7 @@ def record(work: Workload, seed: int, checks: Mapping[str, Difference], rows: Se
         "versions": {"refsnn": refsnn.__version__, "numpy": np.__version__, "numba": numba.__version__},
         "blas": libraries,
         "counted": COUNTED,
-        "aims": {"ratio": RATIO_AIM, "memory": MEMORY_AIM},
+        "aims": {"ratio": RATIO_AIM, "memory": MEMORY_AIM, "equilibrium_ratio": EQUILIBRIUM_AIM},
         "checks": {name: check._asdict() | {"refused": check.complaint()} for name, check in checks.items()},
         "rows": [
             asdict(row)
@@ -297,6 +217,9 @@ def record(work: Workload, seed: int, checks: Mapping[str, Difference], rows: Se
             }
             for row in rows
         ],
+        "equilibrium_propagation": [
+            asdict(steps) | {"ratio": steps.ratio if steps.milliseconds else None} for steps in equilibrium
+        ],
     }
 
 
@@ -304,7 +227,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     command = argparse.ArgumentParser(
         prog="python -m validation.benchmark",
-        description="Time a spiking layer against its three matrix products, after a check of what it does.",
+        description="Time a spiking layer against its three matrix products, and steps of equilibrium "
+        "propagation against theirs, after a check of what they do.",
         epilog="Exit status: 0; 1 if refsnn's backends or dtypes disagree; 2 for a wrong command line.",
     )
     command.add_argument(
@@ -349,14 +273,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console = Console(highlight=False, markup=False, width=160)
     work = workload.draw(options.seed)
     with one_thread(), Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("rounds", total=WARM_UPS + options.repeats)
-        checks, rows = measure(work, options.repeats, options.frameworks, lambda: bar.advance(task))
-        entries = record(work, options.seed, checks, rows)
+        cases = equilibrium_workload.CASES
+        task = bar.add_task("rounds", total=(1 + len(cases)) * (WARM_UPS + options.repeats))
+
+        def progress() -> None:
+            bar.advance(task)
+
+        checks, rows = measure(work, options.repeats, options.frameworks, progress)
+        equilibrium = equilibrium_benchmark.measure(cases, options.seed, options.repeats, progress)
+        entries = record(work, options.seed, checks, rows, equilibrium)
     _print(console, work, checks, rows)
+    console.print(equilibrium_benchmark.table(equilibrium))
     if options.json is not None:
         write_atomically(options.json, json.dumps(plain(entries), indent=2, allow_nan=False) + "\n")
         console.print(f"Figures: {options.json}")
-    return BAD if any(check.complaint() for check in checks.values()) else GOOD
+    refused = [check.complaint() for check in checks.values()] + [steps.refused for steps in equilibrium]
+    return BAD if any(refused) else GOOD
 
 
 def _print(console: Console, work: Workload, checks: Mapping[str, Difference], rows: Sequence[Row]) -> None:
