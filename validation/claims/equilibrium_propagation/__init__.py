@@ -2,5 +2,19 @@
 
 # isort: off
 from validation.claims.equilibrium_propagation import identities, orders, laws, degenerate, controls
+from validation.claims.equilibrium_propagation import asymmetry, continual, spectra
+from validation.claims.equilibrium_propagation import kinks, convolutional, cross_entropy
 
-__all__ = ["controls", "degenerate", "identities", "laws", "orders"]
+__all__ = [
+    "asymmetry",
+    "continual",
+    "controls",
+    "convolutional",
+    "cross_entropy",
+    "degenerate",
+    "identities",
+    "kinks",
+    "laws",
+    "orders",
+    "spectra",
+]

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from refsnn.algorithms.bptt_convergent import bptt_convergent
-from refsnn.algorithms.equilibrium_propagation import equilibrium_propagation
 from refsnn.algorithms.processes import bptt_processes
-from refsnn.algorithms.relaxation import relax
 from refsnn.models.contract import Parameters
 from refsnn.models.convergent import EnergyBasedNetwork, PrototypicalNetwork
 from validation.claims.equilibrium_propagation.networks import (
     Settled,
+    bptt_convergent,
     energy_based,
+    equilibrium_propagation,
     negated,
     overall_error,
+    relax,
     settled,
 )
 from validation.ledger import Measured, claim, require

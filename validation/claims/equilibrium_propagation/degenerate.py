@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from refsnn.algorithms.bptt_convergent import bptt_convergent
-from refsnn.algorithms.equilibrium_propagation import equilibrium_propagation
 from refsnn.algorithms.processes import Processes
 from refsnn.models.contract import Parameters
 from validation.claims.equilibrium_propagation.networks import (
     Settled,
+    bptt_convergent,
     energy_based,
+    equilibrium_propagation,
     process_error,
     prototypical,
     settled,

@@ -9,9 +9,10 @@ import numpy as np
 
 from refsnn.algorithms.processes import Processes
 from refsnn.models.contract import Parameters, State
-from refsnn.models.coupled_layers import CoupledLayers
+from refsnn.models.convergent_network import ConvergentNetwork
 from refsnn.oracles.fixed_point import joined, state_jacobian
 from validation.claims.equilibrium_propagation.networks import (
+    LIMIT,
     Settled,
     energy_based,
     leaf_error,
@@ -28,18 +29,29 @@ WIDTHS = (4, 6, 5, 3)
 FELT = 0.2  # NC3: least asymmetry of the Jacobian that the output error meets
 
 
+# sigma' where sigma has the value s
+SLOPES_AT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": lambda s: (1 - s) * (1 + s),
+    "sigm": lambda s: 4 * s * (1 - s),
+    "hardsigm": lambda s: 1.0 * ((s > 0) & (s < 1)),
+    "my_hard_sig": lambda s: 0.5 * ((s > 0) & (s < 1)),
+    "ctrd_hard_sig": lambda s: 1.0 * (np.abs(s) < 0.5),
+}
+
+
 def slopes(case: Settled) -> State:
     """D = sigma'(u_*), from the steady state alone: s_* = sigma(u_*)."""
-    if case.model.activation == "tanh":
-        return {name: (1 - state) * (1 + state) for name, state in case.free.state.items()}
-    return {name: 4 * state * (1 - state) for name, state in case.free.state.items()}
+    diagonal = {name: SLOPES_AT[case.model.activation](state) for name, state in case.free.state.items()}
+    if case.model.output == "linear":
+        diagonal["layer.0"] = np.ones_like(case.free.state["layer.0"])
+    return diagonal
 
 
-def law_error(case: Settled, **start: Any) -> float:
+def law_error(case: Settled, nudge: complex = LIMIT, **start: Any) -> float:
     """Delta_s against -D nabla_s, and Delta_theta against -nabla_theta."""
     gradients = case.gradients(STEPS, **start)
     scaled = {name: slope * gradients.states[name] for name, slope in slopes(case).items()}
-    return process_error(case.updates(STEPS), Processes(scaled, gradients.parameters))
+    return process_error(case.updates(STEPS, nudge), Processes(scaled, gradients.parameters))
 
 
 def prototypical_pair(rng: np.random.Generator, placement: str) -> list[Settled]:
@@ -81,7 +93,7 @@ def nudged_inside_law(rng: np.random.Generator) -> Measured:
 def nudged_outside_law(rng: np.random.Generator) -> Measured:
     errors, controls = [], []
     for case in prototypical_pair(rng, "outside"):
-        start = case.model.loss_gradient(case.free.state, case.targets)
+        start, _ = case.model.loss_gradient(case.parameters, case.free.state, case.targets)
         start["layer.0"] = start["layer.0"] / slopes(case)["layer.0"]
         errors.append(law_error(case, start=start))
         controls.append(law_error(case))
@@ -98,7 +110,7 @@ def loosen(parameters: Parameters, rng: np.random.Generator) -> None:
 
 def vector_field(
     rng: np.random.Generator,
-    make: Callable[..., Callable[[tuple[int, ...]], CoupledLayers]],
+    make: Callable[..., Callable[[tuple[int, ...]], ConvergentNetwork]],
     edit: Callable[..., None] = loosen,
 ) -> Settled:
     """A settled network with feedback of its own."""
@@ -109,7 +121,7 @@ def vector_field(
 def felt_asymmetry(case: Settled) -> float:
     """|(J - J^T) e| / |e| with the output error e, of the sample that feels least of it."""
     jacobian = state_jacobian(case.model, case.parameters, case.free.state, case.inputs)
-    error = joined(case.model.loss_gradient(case.free.state, case.targets))
+    error = joined(case.model.loss_gradient(case.parameters, case.free.state, case.targets)[0])
     felt = ((jacobian - np.swapaxes(jacobian, -1, -2)) @ error[..., None])[..., 0]
     return float((np.linalg.norm(felt, axis=1) / np.linalg.norm(error, axis=1)).min())
 
@@ -132,7 +144,7 @@ def powers(case: Settled, transposed: bool) -> State:
     """J^t (-dl/ds) / B or its transpose, t < 25, by the dense Jacobian, split into layers."""
     jacobian = state_jacobian(case.model, case.parameters, case.free.state, case.inputs)
     jacobian = np.swapaxes(jacobian, -1, -2) if transposed else jacobian
-    vector = -joined(case.model.loss_gradient(case.free.state, case.targets))
+    vector = -joined(case.model.loss_gradient(case.parameters, case.free.state, case.targets)[0])
     history = []
     for _ in range(STEPS):
         history.append(vector)

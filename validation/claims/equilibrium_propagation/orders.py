@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from refsnn.algorithms.holomorphic_equilibrium_propagation import holomorphic_equilibrium_propagation
-from refsnn.algorithms.relaxation import relax
 from refsnn.models.contract import Parameters, State
 from refsnn.models.convergent import EnergyBasedNetwork
 from refsnn.models.couplings import Arrays
@@ -16,7 +14,9 @@ from validation.claims.equilibrium_propagation.networks import (
     LIMIT,
     Settled,
     energy_based,
+    holomorphic_equilibrium_propagation,
     leaf_error,
+    relax,
     settled,
     toy,
 )
