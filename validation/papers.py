@@ -25,6 +25,12 @@ class Paper:
         The same in formulas, LaTeX; formulas of one tuple stand side by side where there is room.
     where : str
         The symbols of the formulas, text with LaTeX between dollar signs.
+    exact : str
+        What holds exactly where the paper says approximately, or says less; empty if there is nothing to add.
+    exact_display : tuple of tuples of str
+        The same in formulas.
+    headline : tuple of str
+        Ids of the claims that measure `exact`.
     """
 
     key: str
@@ -37,6 +43,9 @@ class Paper:
     statement: str
     display: tuple[tuple[str, ...], ...]
     where: str
+    exact: str = ""
+    exact_display: tuple[tuple[str, ...], ...] = ()
+    headline: tuple[str, ...] = ()
 
 
 _ALL = (
@@ -110,6 +119,24 @@ _ALL = (
             "rested for $K$ steps; $\\theta_t$ is the copy of the parameters used at step $t$, and "
             "$L = \\ell(s_T, y)$."
         ),
+        exact=(
+            "The usual networks $s \\leftarrow \\sigma(\\mathcal{W}s + \\dots)$, dense or convolutional, are "
+            "no such gradients, and the paper finds its equality approximately respected. With "
+            "$D = \\mathrm{diag}\\,\\sigma'(u_*)$ it is exact: the weight updates of a nudge inside the "
+            "activation are the gradients, step by step, and those of a nudge outside are the gradients of "
+            "a loss whose output error is divided by $\\sigma'(u^0_*)$."
+        ),
+        exact_display=(
+            (
+                r"\underset{\beta \to 0}{\text{lim}}\,\Delta_\theta(\beta, t)"
+                r" = -\frac{\partial L}{\partial \theta_{T-t}}",
+                r"\underset{\beta \to 0}{\text{lim}}\,\Delta_s(\beta, t)"
+                r" = -D\,\frac{\partial L}{\partial s_{T-t}}",
+                r"\text{outside:}\quad\frac{\partial L}{\partial s^0_T}"
+                r" \;\to\; D_0^{-1}\,\frac{\partial L}{\partial s^0_T}",
+            ),
+        ),
+        headline=("equilibrium_propagation/O11", "equilibrium_propagation/O12"),
     ),
 )
 

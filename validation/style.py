@@ -40,6 +40,7 @@ STYLE: Any = {
         color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444b55"]
     ),
     "svg.fonttype": "path",
+    "svg.hashsalt": "refsnn",  # same drawing, same file
 }
 
 

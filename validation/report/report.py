@@ -111,6 +111,7 @@ class Page:
             "paper": paper(key),
             "records": own,
             "good": sum(record.good for record in own),
+            "headline": [record for record in own if record.claim.id in paper(key).headline],
             "figures": self.drawings(key),
             "experiments": [self.experiment(entry) for entry in outcomes if entry.experiment.paper == key],
         }
