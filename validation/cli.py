@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from validation.experiments import Experiment, experiments
-from validation.files import check_writable, records_json, write_atomically
+from validation.experiments import Allowance, Experiment, experiments
+from validation.files import check_folder, check_writable, records_json, write_atomically
 from validation.ledger import Claim, Record, check
 from validation.running import run_experiments
 from validation.terminal import Printer
@@ -46,6 +47,20 @@ def parser() -> argparse.ArgumentParser:
     which = command.add_mutually_exclusive_group()
     which.add_argument("--experiments", action="store_true", help="run the long trainings too (minutes)")
     which.add_argument("--claims-only", action="store_true", help="run no experiments")
+    command.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="DIR",
+        help="keep the trainings that take longer than a run in this folder, and go on from what is there "
+        "(default: nothing is kept); with --experiments",
+    )
+    command.add_argument(
+        "--budget",
+        type=_minutes,
+        metavar="MINUTES",
+        help="how long each experiment of such trainings, the MNIST table for one, may train in this run "
+        f"(default: {Allowance().seconds / 60:g}); the report says how far they are; with --experiments",
+    )
     return command
 
 
@@ -65,6 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         claims = select(options.names)
         if options.report is None and not options.names:
             options.report = Path(REPORT)
+        for option in ("checkpoints", "budget"):
+            if getattr(options, option) is not None and not options.experiments:
+                raise ValueError(
+                    f"--{option}: expected --experiments with it, got none; only they train for long"
+                )
+        if options.checkpoints is not None:
+            check_folder("--checkpoints", options.checkpoints)
         for option in ("json", "report"):
             if getattr(options, option) is not None:
                 check_writable(f"--{option}", getattr(options, option))
@@ -106,7 +128,7 @@ class Run:
             write_atomically(self.options.json, records_json(records))
             line(f"Records: {self.options.json}")
 
-        outcomes = run_experiments(self.experiments(), self.printer)
+        outcomes = run_experiments(self.experiments(), self.printer, self.allowance())
         trouble = [f"{entry.experiment.id}: {entry.error}" for entry in outcomes if entry.error]
 
         if self.options.report is not None:
@@ -145,6 +167,11 @@ class Run:
             and (entry.paper in self.papers or not self.options.names)
         ]
 
+    def allowance(self) -> Allowance:
+        """What the command line grants a resumable experiment."""
+        minutes, folder = self.options.budget, self.options.checkpoints
+        return Allowance(folder) if minutes is None else Allowance(folder, 60 * minutes)
+
     def close(self, records: list[Record], bad: list[Record], trouble: list[str]) -> int:
         """The last lines, and the exit status."""
         line = self.printer.line
@@ -182,3 +209,14 @@ def _seed(text: str) -> int:
     if seed < 0:
         raise argparse.ArgumentTypeError(f"expected an integer of at least 0, got {text!r}")
     return seed
+
+
+def _minutes(text: str) -> float:
+    """The argument of --budget."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of minutes above 0, got {text!r}")
+    return minutes

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,43 @@ def check_writable(option: str, path: Path) -> None:
         raise ValueError(f"{option}: expected a folder that can be written to, got {folder}; choose another")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` so that at every moment `path` is the old file or the new one, never a part of it."""
+def check_folder(option: str, path: Path) -> None:
+    """Refuse a folder before the long work, not after it.
+
+    Raises
+    ------
+    ValueError
+        If the path is no existing folder that can be written to.
+    """
+    if not path.is_dir():
+        what = "a file of that name" if path.exists() else "nothing of that name"
+        raise ValueError(
+            f"{option}: expected an existing folder, got {path}, {what}; create the folder first"
+        )
+    if not os.access(path, os.W_OK):
+        raise ValueError(f"{option}: expected a folder that can be written to, got {path}; choose another")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; what is written there takes its place when all of it is on disk.
+
+    At every moment `path` is the old file or the new one, never a part of it.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
+        yield temporary
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` so that at every moment `path` is the old file or the new one, never a part of it."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def records_json(records: Iterable[Record]) -> str:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from validation.experiments import Experiment, ExperimentResult, Unavailable
+from validation.experiments import Allowance, Experiment, ExperimentResult, Unavailable
 from validation.terminal import Printer
 from validation.wording import detail, duration
 
@@ -34,12 +34,15 @@ class Outcome:
     error: str | None = None
 
 
-def run_experiments(entries: Iterable[Experiment], printer: Printer) -> list[Outcome]:
+def run_experiments(
+    entries: Iterable[Experiment], printer: Printer, allowance: Allowance | None = None
+) -> list[Outcome]:
     """Run them one after the other; print each table as soon as it is there."""
+    allowance = Allowance() if allowance is None else allowance
     outcomes = []
     for entry in entries:
         printer.line(f"Experiment {entry.id}: {entry.title}", "bold")
-        outcome = _run(entry, printer)
+        outcome = _run(entry, printer, allowance)
         outcomes.append(outcome)
         if outcome.skipped:
             printer.line(f"  skipped: {outcome.skipped}", "yellow")
@@ -54,13 +57,13 @@ def run_experiments(entries: Iterable[Experiment], printer: Printer) -> list[Out
     return outcomes
 
 
-def _run(entry: Experiment, printer: Printer) -> Outcome:
+def _run(entry: Experiment, printer: Printer, allowance: Allowance) -> Outcome:
     from validation.style import report_style  # imports matplotlib
 
     start = time.perf_counter()
     try:
         with report_style(), printer.long_work(entry.id) as progress:
-            result = entry.run(progress)
+            result = entry.run(progress, allowance) if entry.resumable else entry.run(progress)
         return Outcome(entry, result.seconds or time.perf_counter() - start, result)
     except Unavailable as reason:
         return Outcome(entry, time.perf_counter() - start, skipped=str(reason))

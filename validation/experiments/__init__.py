@@ -10,6 +10,10 @@ A module of this package fills the registry, with the decorator::
         return ExperimentResult(("rule", "accuracy"), (("BPTT", "98.0 %"),), ())
 
 An experiment whose data are not there raises `Unavailable`; it is reported as skipped, with the reason.
+
+One that takes longer than a run may last is marked ``resumable=True`` and called as
+``run(progress, allowance)``: it stops when its time is up, says how far it is, and goes on from its
+checkpoints in the next run.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,6 +61,22 @@ class ExperimentResult:
 
 
 @dataclass(frozen=True)
+class Allowance:
+    """What the main job grants a resumable experiment.
+
+    Attributes
+    ----------
+    folder : Path or None
+        Where it keeps its checkpoints; without one a training that is stopped starts anew in the next run.
+    seconds : float
+        How long it may train in this run, all its trainings together.
+    """
+
+    folder: Path | None = None
+    seconds: float = 30 * 60.0
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One training.
 
@@ -69,14 +90,17 @@ class Experiment:
         ``run(progress)`` with ``progress(done, total, text)``, to an `ExperimentResult`.
     long : bool
         Takes minutes: only run when asked for with ``--experiments``.
+    resumable : bool
+        Takes longer than that: ``run(progress, allowance)`` stops when its time is up and goes on later.
     """
 
     id: str
     paper: str
     title: str
     description: str
-    run: Callable[[Progress], ExperimentResult]
+    run: Callable[..., ExperimentResult]
     long: bool = False
+    resumable: bool = False
 
 
 _EXPERIMENTS: dict[str, Experiment] = {}
@@ -96,11 +120,13 @@ def register(entry: Experiment) -> Experiment:
     return entry
 
 
-def experiment(id: str, title: str, description: str, long: bool = False) -> Callable[[Callable], Callable]:
+def experiment(
+    id: str, title: str, description: str, long: bool = False, resumable: bool = False
+) -> Callable[[Callable], Callable]:
     """Register the decorated function as the experiment `id`, whose first part names the paper."""
 
-    def decorate(run: Callable[[Progress], ExperimentResult]) -> Callable[[Progress], ExperimentResult]:
-        register(Experiment(id, id.split("/")[0], title, description, run, long))
+    def decorate(run: Callable[..., ExperimentResult]) -> Callable[..., ExperimentResult]:
+        register(Experiment(id, id.split("/")[0], title, description, run, long, resumable))
         return run
 
     return decorate

@@ -5,6 +5,9 @@ The optimiser is the plainest there is (momentum, cosine decay), for the experim
 
 from __future__ import annotations
 
+import hashlib
+import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +17,8 @@ import numpy as np
 from refsnn.algorithms.result import GradientResult
 from refsnn.datasets.labelled import LabelledImages
 from refsnn.models.contract import Parameters
+from validation.experiments.checkpoints import CURVES, Checkpoint, TrainingState, digest, load, save
+from validation.files import plain
 
 # (parameters, images, labels, rng) to a gradient
 Gradient = Callable[[Parameters, np.ndarray, np.ndarray, np.random.Generator], GradientResult]
@@ -43,21 +48,56 @@ class Recipe:
     momentum: float = 0.0
     cosine: bool = False
 
+    def rate(self, name: str) -> float:
+        """Learning rate of a parameter, before any decay."""
+        rates = self.learning_rate
+        return rates[name] if isinstance(rates, Mapping) else rates
+
+    def decay(self, done: int, updates: int) -> float:
+        """What is left of the rate after `done` of all `updates`."""
+        return float(0.5 * (1 + np.cos(np.pi * (done / updates)))) if self.cosine else 1.0
+
 
 @dataclass
 class History:
-    """One training: loss and test error after each epoch, and the parameters at the end."""
+    """One training, to its end or to where its time was up.
+
+    Attributes
+    ----------
+    losses, train_errors, test_errors : list of float
+        One number an epoch: mean loss, and shares of wrong images; those of the training images before their
+        updates.
+    parameters : dict of ndarray
+        At the end.
+    diagnostics : dict
+        Of the last update.
+    epochs, planned : float, int
+        Epochs done, a part of one included, and of the recipe.
+    seconds : float
+        Of training, over all runs.
+    running_error : float or None
+        Share of wrong training images in the epoch that was broken off.
+    """
 
     losses: list[float] = field(default_factory=list)
     test_errors: list[float] = field(default_factory=list)
     train_errors: list[float] = field(default_factory=list)
     parameters: Parameters = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
+    epochs: float = 0.0
+    planned: int = 0
+    seconds: float = 0.0
+    running_error: float | None = None
 
     @property
     def test_error(self) -> float:
-        """Share of wrong test images at the end."""
+        """Share of wrong test images after the last whole epoch."""
         return self.test_errors[-1]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs of the recipe are done."""
+        return self.epochs == self.planned
 
 
 def train(
@@ -68,38 +108,160 @@ def train(
     recipe: Recipe,
     rng: np.random.Generator,
     tick: Callable[[str], None],
+    checkpoint: Checkpoint | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> History:
-    """Train on `data`; `tick` is called after every epoch with a line of text."""
-    parameters = {name: value.copy() for name, value in parameters.items()}
-    velocity = {name: np.zeros_like(value) for name, value in parameters.items()}
-    history, count = History(), len(data.train_labels)
-    updates_an_epoch = count // recipe.batch
-    for epoch in range(recipe.epochs):
-        order, losses, wrong = rng.permutation(count), [], 0
-        for index in range(updates_an_epoch):
-            picked = order[index * recipe.batch : (index + 1) * recipe.batch]
-            labels = data.train_labels[picked]
-            result = gradient(parameters, data.train_images[picked], labels, rng)
-            done = (epoch * updates_an_epoch + index) / (recipe.epochs * updates_an_epoch)
-            decay = 0.5 * (1 + np.cos(np.pi * done)) if recipe.cosine else 1.0
-            for name, value in result.gradients.items():
-                rate = recipe.learning_rate
-                step = value.dtype.type(decay * (rate if isinstance(rate, (int, float)) else rate[name]))
-                velocity[name] *= value.dtype.type(recipe.momentum)
-                velocity[name] += value
-                parameters[name] -= step * velocity[name]
-            losses.append(result.loss)
-            wrong += int((result.diagnostics.outputs.argmax(axis=1) != labels).sum())
-        history.losses.append(float(np.mean(losses)))
-        history.train_errors.append(wrong / (updates_an_epoch * recipe.batch))
-        history.test_errors.append(error_rate(predict, parameters, data.test_images, data.test_labels, rng))
-        tick(f"epoch {epoch + 1}/{recipe.epochs}, test error {history.test_error:.1%}")
-    history.parameters = parameters
-    history.diagnostics = {
+    """Train on `data`.
+
+    Parameters
+    ----------
+    parameters : dict of ndarray
+        theta before the first update; not changed.
+    gradient, predict : callable
+        The rule, and the class scores; with a checkpoint they keep nothing of their own between calls.
+    data : LabelledImages
+        What to learn.
+    recipe : Recipe
+        How to train.
+    rng : numpy.random.Generator
+        Draws the order of the samples, and is handed to `gradient` and `predict`.
+    tick : callable
+        Called after every epoch with a line of text.
+    checkpoint : Checkpoint, optional
+        Where the training is kept; if its file is there the training goes on from it, to the same bits.
+    stop : callable
+        Asked before every update; when it says True the training is kept and ends here.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is damaged or belongs to another training.
+    """
+    state = TrainingState(
+        parameters={name: value.copy() for name, value in parameters.items()},
+        velocity={name: np.zeros_like(value) for name, value in parameters.items()}
+        if recipe.momentum
+        else {},
+    )
+    whose: dict[str, str] = {}
+    if checkpoint is not None:
+        whose = fingerprint(recipe, parameters, data, rng, checkpoint.identity)
+        if checkpoint.path.exists():
+            state = load(checkpoint.path, state, rng, whose)
+    start = kept = time.monotonic()
+    spent_before = state.spent
+
+    def keep(after: float = 0.0) -> None:
+        nonlocal kept
+        state.spent = spent_before + time.monotonic() - start
+        if checkpoint is not None and time.monotonic() - kept >= after:
+            save(checkpoint.path, state, rng, whose)
+            kept = time.monotonic()
+
+    count = len(data.train_labels)
+    updates = count // recipe.batch
+    while state.epoch < recipe.epochs:
+        if state.order is None:
+            state.order = rng.permutation(count)
+        while state.update < updates and not stop():
+            update(state, gradient, data, recipe, rng, updates)
+            if checkpoint is not None:
+                keep(checkpoint.seconds)
+        if state.update < updates:
+            keep()
+            break
+        error = error_rate(predict, state.parameters, data.test_images, data.test_labels, rng)
+        close_epoch(state, error, updates * recipe.batch)
+        keep()
+        tick(f"epoch {state.epoch}/{recipe.epochs}, test error {error:.1%}")
+    return History(
+        **state.curves,
+        parameters=state.parameters,
+        diagnostics=state.diagnostics,
+        epochs=state.epoch + state.update / updates,
+        planned=recipe.epochs,
+        seconds=state.spent,
+        running_error=state.wrong / (state.update * recipe.batch) if state.update else None,
+    )
+
+
+def update(
+    state: TrainingState,
+    gradient: Gradient,
+    data: LabelledImages,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    updates: int,
+) -> None:
+    """One mini-batch: theta <- theta - eta v, v <- momentum v + gradient."""
+    assert state.order is not None
+    picked = state.order[state.update * recipe.batch : (state.update + 1) * recipe.batch]
+    labels = data.train_labels[picked]
+    result = gradient(state.parameters, data.train_images[picked], labels, rng)
+    rate_left = recipe.decay(state.epoch * updates + state.update, recipe.epochs * updates)
+    for name, value in result.gradients.items():
+        number = value.dtype.type
+        if recipe.momentum:
+            state.velocity[name] *= number(recipe.momentum)
+            state.velocity[name] += value
+            value = state.velocity[name]
+        state.parameters[name] -= number(rate_left * recipe.rate(name)) * value
+    state.update += 1
+    state.batch_losses.append(float(result.loss))
+    state.wrong += int((result.diagnostics.outputs.argmax(axis=1) != labels).sum())
+    state.diagnostics = {
         "residual": result.diagnostics.residual,
         "spike_rates": result.diagnostics.spike_rates,
     }
-    return history
+
+
+def close_epoch(state: TrainingState, test_error: float, samples: int) -> None:
+    """Put down the figures of the epoch under way, and go to the next."""
+    figures = (float(np.mean(state.batch_losses)), state.wrong / samples, test_error)
+    for name, figure in zip(CURVES, figures, strict=True):
+        state.curves[name].append(figure)
+    state.epoch, state.update, state.order = state.epoch + 1, 0, None
+    state.batch_losses, state.wrong = [], 0
+
+
+def fingerprint(
+    recipe: Recipe,
+    parameters: Parameters,
+    data: LabelledImages,
+    rng: np.random.Generator,
+    identity: Mapping[str, str],
+) -> dict[str, str]:
+    """What a training is, in words and digests: the same fingerprint means the same bits at the end.
+
+    Parameters
+    ----------
+    recipe, parameters, data, rng
+        As given to `train`, before the first draw.
+    identity : dict of str to str
+        What they do not say: the network's options, the rule, the seed.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    rates = recipe.learning_rate
+    words = {f"recipe.{name}": repr(value) for name, value in vars(recipe).items() if name != "learning_rate"}
+    words |= {f"learning rate of {name}": repr(float(recipe.rate(name))) for name in parameters}
+    if isinstance(rates, Mapping):
+        words |= {f"learning rate of {name}": repr(float(rate)) for name, rate in rates.items()}
+    shapes = {name: f"{value.dtype} {value.shape}" for name, value in parameters.items()}
+    return {
+        **{str(name): str(value) for name, value in identity.items()},
+        **words,
+        "parameters": json.dumps(shapes),
+        "initial parameters": digest(parameters)[:16],
+        "data": digest(vars(data))[:16],
+        "generator": hashlib.sha256(json.dumps(plain(rng.bit_generator.state)).encode()).hexdigest()[:16],
+    }
 
 
 def error_rate(
