@@ -216,7 +216,9 @@ def _relax(
     arriving, share, before = np.zeros_like(states), np.empty_like(states), np.empty_like(states)
     outputs, errors = np.empty_like(targets), np.empty_like(targets)
     force = np.empty(starts[1] if targets.size > 0 else 0, states.dtype)
-    if slots > 0:
+    # without a tolerance the last step is known, and only the last states are kept
+    first_kept = 0 if tolerance >= 0 else steps - slots + 1
+    if slots > 0 and first_kept <= 0:
         _copy(states, ring[0])
     for t in range(1, steps + 1):
         if tolerance >= 0:
@@ -240,7 +242,7 @@ def _relax(
         for n in range(1, layers):
             own = slice(starts[n], starts[n + 1])
             call_at(move_hidden, (states[own], arriving[own], drive[own], force[:0], step_size, one))
-        if slots > 0:
+        if slots > 0 and t >= first_kept:
             _copy(states, ring[t % slots])
         if tolerance >= 0 and _stands_still(states, before, tolerance):
             return t
