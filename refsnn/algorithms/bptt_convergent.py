@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
-from refsnn.algorithms.relaxation import settle
+from refsnn.algorithms.relaxation import free_phase
 from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.kernels import BACKENDS
 from refsnn.models.contract import Parameters
@@ -28,6 +28,7 @@ def bptt_convergent(
     *,
     free_steps: int,
     steps_back: int | None = None,
+    tolerance: float | None = None,
     backend: str = "cpu",
 ) -> GradientResult:
     """Gradient of the loss of s_T by backpropagation through the last `steps_back` steps.
@@ -46,6 +47,8 @@ def bptt_convergent(
         T, from the zero state.
     steps_back : int, optional
         K <= T; exactly K steps are differentiated.  All T by default.
+    tolerance : float, optional
+        End the free phase when a step moves no unit by more; `free_steps` is then the most it may take.
     backend : {"plain", "cpu", "cuda"}
         Who runs the relaxation.
 
@@ -60,6 +63,8 @@ def bptt_convergent(
         For bad arguments, and for more steps back than forward.
     FloatingPointError
         If the states overflow.
+    NotSettledError
+        If a tolerance was asked for and not reached: the network cycles, or needs more steps.
 
     Examples
     --------
@@ -79,7 +84,12 @@ def bptt_convergent(
     checks.choice("backend", backend, BACKENDS)
     drive = model.static_drive(parameters, inputs)
     start = model.initial_state(parameters, len(inputs))
-    free = settle(model, parameters, inputs, start, free_steps, None, 0.0, drive, steps_back + 1, backend)
+    free = free_phase(model, parameters, inputs, start, free_steps, drive, steps_back + 1, backend, tolerance)
+    if len(free.kept) <= steps_back:
+        raise ValueError(
+            f"steps_back: expected at most the {free.steps_taken} steps that the free phase took to its "
+            f"tolerance, got {steps_back}; ask for a smaller tolerance, or for fewer steps back"
+        )
 
     adjoint, direct = model.loss_gradient(parameters, free.state, targets)
     gradients = {name: direct.get(name, np.zeros_like(array)) for name, array in parameters.items()}
@@ -95,5 +105,6 @@ def bptt_convergent(
             bytes_kept=free.bytes_kept,
             outputs=model.outputs(parameters, free.state),
             residual=free.residual,
+            two_cycle=free.two_cycle,
         ),
     )

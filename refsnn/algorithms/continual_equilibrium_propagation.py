@@ -26,7 +26,7 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.algorithms.processes import Processes
-from refsnn.algorithms.relaxation import checked_nudge, overflow, settle
+from refsnn.algorithms.relaxation import checked_nudge, checked_phases, overflow, settle
 from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.kernels import BACKENDS
 from refsnn.models.contract import Parameters, State, zeros_like
@@ -79,7 +79,7 @@ def continual_equilibrium_propagation(
     targets : array_like, shape (B, *target_shape)
         y.
     free_steps, nudged_steps : int
-        T and K.
+        T and K <= T.
     nudge : float
         beta, not 0, of any sign; real, for the parameters move by it.
     learning_rates : float, or dict of str to float
@@ -118,8 +118,7 @@ def continual_equilibrium_propagation(
     parameters, inputs, targets = model.check_static(parameters, inputs, targets)
     if any(np.iscomplexobj(array) for array in (*parameters.values(), inputs, targets)):
         raise TypeError("parameters, inputs, targets: expected real arrays, got complex ones")
-    free_steps = checks.count("free_steps", free_steps)
-    nudged_steps = checks.count("nudged_steps", nudged_steps)
+    free_steps, nudged_steps = checked_phases(free_steps, nudged_steps)
     beta = float(checked_nudge(model, checks.number("nudge", nudge)).real)
     rates = checked_learning_rates(learning_rates, list(parameters))
     checks.instance("keep_processes", keep_processes, bool, "True")
@@ -161,6 +160,7 @@ def continual_equilibrium_propagation(
             + sum(array.nbytes for arrays in (total, *updates) for array in arrays.values()),
             outputs=model.outputs(parameters, free.state),
             residual=free.residual,
+            two_cycle=free.two_cycle,
         ),
         parameters=theta,
         processes=processes,

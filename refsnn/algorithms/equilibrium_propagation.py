@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
-from refsnn.algorithms.relaxation import checked_nudge, free_and_nudged
+from refsnn.algorithms.relaxation import checked_nudge, checked_phases, free_and_nudged
 from refsnn.algorithms.result import Diagnostics, GradientResult, like
 from refsnn.kernels import BACKENDS
 from refsnn.models.contract import Parameters, State
@@ -36,6 +36,7 @@ def equilibrium_propagation(
     nudge: complex,
     symmetric: bool = False,
     stale_index: bool = False,
+    tolerance: float | None = None,
     backend: str = "cpu",
 ) -> GradientResult:
     """Gradient estimate -Delta-hat by one-sided or symmetric equilibrium propagation.
@@ -51,7 +52,7 @@ def equilibrium_propagation(
     targets : array_like, shape (B, d_0)
         y.
     free_steps, nudged_steps : int
-        T and K.
+        T and K <= T.
     nudge : float or complex
         beta, not 0.  With beta = 1e-30 i the result is the limit beta -> 0 to working precision at a
         steady state; after an unfinished free phase it is the part without drift, as `symmetric` gives.
@@ -60,6 +61,8 @@ def equilibrium_propagation(
     stale_index : bool
         Take the pooling maxima of the products from one step before the end of each phase, as the authors'
         code does; the same but where a maximum moves in the last step.
+    tolerance : float, optional
+        End the free phase when a step moves no unit by more; `free_steps` is then the most it may take.
     backend : {"plain", "cpu", "cuda"}
         Who runs the relaxations.
 
@@ -76,6 +79,8 @@ def equilibrium_propagation(
         For bad arguments, for a nudge of 0, and for untied networks.
     FloatingPointError
         If the states overflow.
+    NotSettledError
+        If a tolerance was asked for and not reached: the network cycles, or needs more steps.
 
     Examples
     --------
@@ -89,8 +94,7 @@ def equilibrium_propagation(
     ((2, 3), True)
     """
     parameters, inputs, targets = model.check_static(parameters, inputs, targets)
-    free_steps = checks.count("free_steps", free_steps)
-    nudged_steps = checks.count("nudged_steps", nudged_steps)
+    free_steps, nudged_steps = checked_phases(free_steps, nudged_steps)
     nudge = checked_nudge(model, nudge)
     checks.instance("symmetric", symmetric, bool, "True")
     checks.instance("stale_index", stale_index, bool, "True")
@@ -106,6 +110,7 @@ def equilibrium_propagation(
         nudges,
         keep_last=2 if stale_index else 0,
         backend=backend,
+        tolerance=tolerance,
     )
 
     after, before = nudged[0], nudged[1] if symmetric else free.kept or (free.state,)
@@ -124,9 +129,15 @@ def equilibrium_propagation(
         gradients={name: like(parameters[name], gradients[name]) for name in parameters},
         diagnostics=Diagnostics(
             steps_executed=free.steps_executed + nudged_steps * len(nudges),
-            bytes_kept=sum(array.nbytes for array in free.state.values()),
+            bytes_kept=sum(
+                array.nbytes
+                for kept in (*nudged[1:], free.kept or (free.state,))
+                for state in kept
+                for array in state.values()
+            ),
             outputs=model.outputs(parameters, free.state),
             residual=free.residual,
+            two_cycle=free.two_cycle,
         ),
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.algorithms.equilibrium_propagation import readout_gradient
-from refsnn.algorithms.relaxation import checked_nudge, free_and_nudged, relax
+from refsnn.algorithms.relaxation import checked_nudge, checked_phases, free_and_nudged, relax
 from refsnn.algorithms.result import Diagnostics, GradientResult, like
 from refsnn.kernels import BACKENDS
 from refsnn.models.contract import Parameters
@@ -81,8 +81,7 @@ def holomorphic_equilibrium_propagation(
     """
     parameters, inputs, targets = model.check_static(parameters, inputs, targets)
     model.require_holomorphic("model")
-    free_steps = checks.count("free_steps", free_steps)
-    nudged_steps = checks.count("nudged_steps", nudged_steps)
+    free_steps, nudged_steps = checked_phases(free_steps, nudged_steps)
     points = checks.count("points", points)
     checks.instance("warm_start", warm_start, bool, "True")
     radius = checked_nudge(model, checks.number("nudge", nudge))
@@ -116,5 +115,6 @@ def holomorphic_equilibrium_propagation(
             bytes_kept=sum(array.nbytes for array in (*free.state.values(), *total.values())),
             outputs=model.outputs(parameters, free.state),
             residual=free.residual,
+            two_cycle=free.two_cycle,
         ),
     )

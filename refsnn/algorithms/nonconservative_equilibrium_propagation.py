@@ -34,10 +34,10 @@ import numpy as np
 from refsnn import checks
 from refsnn.algorithms.equilibrium_propagation import readout_gradient
 from refsnn.algorithms.processes import Processes
-from refsnn.algorithms.relaxation import Relaxation, checked_nudge, overflow, settle
+from refsnn.algorithms.relaxation import Relaxation, checked_nudge, checked_phases, overflow, settle
 from refsnn.algorithms.result import Diagnostics, GradientResult, like
 from refsnn.kernels import BACKENDS
-from refsnn.models.contract import Parameters, State, zeros_like
+from refsnn.models.contract import Parameters, State
 from refsnn.models.convergent_network import ConvergentNetwork
 from refsnn.models.couplings import Arrays
 
@@ -67,7 +67,7 @@ def nonconservative_equilibrium_propagation(
     targets : array_like, shape (B, *target_shape)
         y.
     free_steps, nudged_steps : int
-        T and K.
+        T and K <= T.
     nudge : float or complex
         beta, not 0; beta = 1e-30 i gives the limit beta -> 0 to working precision.
     symmetric : bool
@@ -103,8 +103,7 @@ def nonconservative_equilibrium_propagation(
     True
     """
     parameters, inputs, targets = model.check_static(parameters, inputs, targets)
-    free_steps = checks.count("free_steps", free_steps)
-    nudged_steps = checks.count("nudged_steps", nudged_steps)
+    free_steps, nudged_steps = checked_phases(free_steps, nudged_steps)
     nudge = checked_nudge(model, nudge)
     checks.instance("symmetric", symmetric, bool, "True")
     checks.choice("backend", backend, BACKENDS)
@@ -134,6 +133,7 @@ def nonconservative_equilibrium_propagation(
             bytes_kept=sum(array.nbytes for array in free.state.values()),
             outputs=model.outputs(parameters, free.state),
             residual=free.residual,
+            two_cycle=free.two_cycle,
         ),
     )
 
@@ -233,8 +233,8 @@ def _corrected_step(
     """F(s) nudged, plus (J_*^T - J_*) (s - s_*): a pull back less a push forward, both at s_*."""
     after = model.step(parameters, state, inputs, targets, nudge, drive)
     moved = {name: state[name] - steady[name] for name in state}
-    transposed = model.step_vjp(parameters, steady, inputs, moved, drive)[0]
-    straight = model.step_jvp(parameters, steady, inputs, moved, zeros_like(parameters))
+    transposed = model.state_vjp(parameters, steady, inputs, moved, drive)
+    straight = model.state_jvp(parameters, steady, inputs, moved, drive)
     return {name: after[name] + transposed[name] - straight[name] for name in after}
 
 

@@ -265,6 +265,9 @@ def compare_processes(
     >>> compare_processes(same, flipped)
     {'layer.0': (0.0, 0.0), 'bias': (0.0, 0.0)}
     """
+    lengths = [len(next(iter(process.states.values()))) for process in (updates, gradients)]
+    if lengths[0] != lengths[1]:
+        raise ValueError(f"gradients: expected {lengths[0]} steps like the updates, got {lengths[1]}")
     errors = {}
     for name, update in updates.states.items():
         pair = [-update.sum(axis=1), gradients.states[name].sum(axis=1)]

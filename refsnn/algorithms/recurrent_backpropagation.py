@@ -119,7 +119,7 @@ def recurrent_backpropagation(
     adjoint, taken = source, 1
     with np.errstate(over="ignore", invalid="ignore"):  # reported below, with words
         while True:
-            sent_back, share = model.step_vjp(parameters, free.state, inputs, adjoint, drive)
+            sent_back = model.state_vjp(parameters, free.state, inputs, adjoint, drive)
             after = {name: source[name] + sent_back[name] for name in source}
             # a loss without slope has the adjoint 0, reached at once
             residual = largest_difference(after, adjoint) / size if size > 0 else 0.0
@@ -136,7 +136,8 @@ def recurrent_backpropagation(
             f"adjoint: expected one more term to move it by at most {tolerance:.1e} of dl/ds after {taken} "
             f"steps, got {residual:.1e}; take more adjoint_steps, a larger tolerance or smaller weights"
         )
-    # `share` is (dF/dtheta)_*^T Lambda; the loss sees a read-out directly
+    # (dF/dtheta)_*^T Lambda, once; the loss sees a read-out directly
+    share = model.step_vjp(parameters, free.state, inputs, adjoint, drive)[1]
     gradients = {name: share[name] + direct[name] if name in direct else share[name] for name in parameters}
     return AdjointResult(
         loss=model.loss(parameters, free.state, targets),
@@ -146,6 +147,7 @@ def recurrent_backpropagation(
             bytes_kept=sum(array.nbytes for state in (free.state, adjoint) for array in state.values()),
             outputs=model.outputs(parameters, free.state),
             residual=free.residual,
+            two_cycle=free.two_cycle,
         ),
         adjoint=adjoint,
         adjoint_steps=taken,

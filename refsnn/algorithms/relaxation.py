@@ -65,8 +65,14 @@ class Relaxation:
 
     @property
     def two_cycle(self) -> bool:
-        """Whether it goes to and fro: two steps end a thousand times closer than one step moves."""
-        return self.two_cycle_residual < 1e-3 * self.residual
+        """Whether it goes to and fro: two steps bring it back to rounding, and one moves it by far more.
+
+        Steady to rounding is no cycle, nor is an alternating approach to a steady state, however slow.
+        """
+        size = max(1.0, *(float(np.abs(array).max()) for array in self.state.values()))
+        dtype = next(iter(self.state.values())).real.dtype
+        rounding = 64 * float(np.finfo(dtype).eps) * size
+        return self.two_cycle_residual <= rounding and self.residual > np.sqrt(rounding)
 
     @property
     def bytes_kept(self) -> int:
@@ -246,6 +252,7 @@ def free_and_nudged(
     nudges: Sequence[complex],
     keep_last: int = 0,
     backend: str = "cpu",
+    tolerance: float | None = None,
 ) -> tuple[Relaxation, list[tuple[State, ...]]]:
     """A free phase from zero, then a nudged one from its end for each nudge, all from the same s_*.
 
@@ -260,6 +267,8 @@ def free_and_nudged(
     ------
     FloatingPointError
         If the states overflow.
+    NotSettledError
+        If the free phase does not come to a tolerance that was asked for.
 
     Examples
     --------
@@ -271,16 +280,15 @@ def free_and_nudged(
     (0.5, -0.5)
     """
     drive, start = model.static_drive(parameters, inputs), model.initial_state(parameters, len(inputs))
-    if backend == "cuda" and keep_last <= 1 and not any(isinstance(nudge, complex) for nudge in nudges):
+    real = not any(isinstance(nudge, complex) for nudge in nudges)
+    if backend == "cuda" and keep_last <= 1 and real and tolerance is None:
         state, nudged = _phases_compiled(
             model, parameters, start, free_steps, nudged_steps, targets, nudges, drive, backend
         )
         kept = (state,) * keep_last
         free = _measured(model, parameters, inputs, state, kept, free_steps, None, 0.0, drive, backend)
     else:
-        free = settle(
-            model, parameters, inputs, start, free_steps, None, 0.0, drive, keep_last, backend=backend
-        )
+        free = free_phase(model, parameters, inputs, start, free_steps, drive, keep_last, backend, tolerance)
         run = _advance_plain if backend == "plain" else _advance_compiled
         nudged = []
         with np.errstate(over="ignore", invalid="ignore"):
@@ -290,6 +298,37 @@ def free_and_nudged(
     if not all(np.isfinite(array).all() for kept in nudged for array in kept[-1].values()):
         raise overflow(nudged_steps)
     return free, nudged
+
+
+def free_phase(
+    model: ConvergentNetwork,
+    parameters: Parameters,
+    inputs: np.ndarray,
+    start: State,
+    steps: int,
+    drive: Arrays,
+    keep_last: int,
+    backend: str,
+    tolerance: float | None,
+) -> Relaxation:
+    """A free phase of `steps` steps, or of as many as a tolerance needs and `steps` at most.
+
+    Returns
+    -------
+    Relaxation
+
+    Raises
+    ------
+    FloatingPointError
+        If the states overflow.
+    NotSettledError
+        If a tolerance was asked for and not reached, with the reason.
+    """
+    if tolerance is None:
+        return settle(model, parameters, inputs, start, steps, None, 0.0, drive, keep_last, backend=backend)
+    tolerance = checks.number("tolerance", tolerance, 0)
+    phase: dict[str, Any] = {"nudge": 0.0, "drive": drive, "keep_last": keep_last, "backend": backend}
+    return _settle_to(model, parameters, inputs, start, steps, None, tolerance, phase)
 
 
 def overflow(steps: int) -> FloatingPointError:
@@ -414,6 +453,35 @@ def _phases_compiled(
     return after, [(end,) for end in nudged]
 
 
+def checked_phases(free_steps: Any, nudged_steps: Any) -> tuple[int, int]:
+    """Return T and K as counts with K <= T.
+
+    The theorem compares K nudged steps with the last K free ones.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no count, or K is above T.
+
+    Examples
+    --------
+    >>> checked_phases(3, 5)
+    Traceback (most recent call last):
+    ...
+    ValueError: nudged_steps: expected at most free_steps = 3, got 5; the theorem matches them with free ones
+    """
+    free_steps, nudged_steps = (
+        checks.count("free_steps", free_steps),
+        checks.count("nudged_steps", nudged_steps),
+    )
+    if nudged_steps > free_steps:
+        raise ValueError(
+            f"nudged_steps: expected at most free_steps = {free_steps}, got {nudged_steps}; "
+            "the theorem matches them with free ones"
+        )
+    return free_steps, nudged_steps
+
+
 def checked_nudge(model: ConvergentNetwork, value: Any, zero_allowed: bool = False) -> complex:
     """Return beta as a plain float, or a complex number for holomorphic networks.
 
@@ -442,5 +510,10 @@ def checked_nudge(model: ConvergentNetwork, value: Any, zero_allowed: bool = Fal
         raise ValueError(
             f"nudge: expected a number other than 0, got {value!r}; "
             "the contrast of the phases is divided by it"
+        )
+    if not isinstance(nudge, complex) and 0 < abs(nudge) < np.finfo(float).eps:
+        raise ValueError(
+            f"nudge: expected a real number of at least {np.finfo(float).eps:.1e}, got {value!r}; what it "
+            "moves is lost in rounding; take an imaginary one, 1e-30j, for the limit"
         )
     return nudge

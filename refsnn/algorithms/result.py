@@ -29,6 +29,9 @@ class Diagnostics:
         below about 1e-12 (1e-4 in float32) another summation order can flip a spike.
     residual : float or None
         Largest change that one more free step would make, for convergent networks.
+    two_cycle : bool or None
+        Whether the free phase ended in an orbit of period two, for convergent networks: then nothing of the
+        result is a gradient at a steady state.
     """
 
     steps_executed: int
@@ -37,6 +40,7 @@ class Diagnostics:
     spike_rates: dict[str, float] = field(default_factory=dict)
     margin: float | None = None
     residual: float | None = None
+    two_cycle: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from typing import Any
 
 from refsnn import checks
 from refsnn.algorithms.equilibrium_propagation import readout_gradient
-from refsnn.algorithms.relaxation import checked_nudge, free_and_nudged
+from refsnn.algorithms.relaxation import checked_nudge, checked_phases, free_and_nudged
 from refsnn.algorithms.result import Diagnostics, GradientResult, like
 from refsnn.kernels import BACKENDS
 from refsnn.models.contract import Parameters
@@ -60,7 +60,7 @@ def vector_field_equilibrium_propagation(
     targets : array_like, shape (B, *target_shape)
         y.
     free_steps, nudged_steps : int
-        T and K.
+        T and K <= T.
     nudge : float or complex
         beta, not 0; beta = 1e-30 i gives the limit beta -> 0 to working precision.
     symmetric : bool
@@ -94,8 +94,7 @@ def vector_field_equilibrium_propagation(
     (3, 2)
     """
     parameters, inputs, targets = model.check_static(parameters, inputs, targets)
-    free_steps = checks.count("free_steps", free_steps)
-    nudged_steps = checks.count("nudged_steps", nudged_steps)
+    free_steps, nudged_steps = checked_phases(free_steps, nudged_steps)
     nudge = checked_nudge(model, nudge)
     checks.instance("symmetric", symmetric, bool, "True")
     checks.choice("backend", backend, BACKENDS)
@@ -118,5 +117,6 @@ def vector_field_equilibrium_propagation(
             bytes_kept=sum(array.nbytes for array in free.state.values()),
             outputs=model.outputs(parameters, free.state),
             residual=free.residual,
+            two_cycle=free.two_cycle,
         ),
     )

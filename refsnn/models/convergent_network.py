@@ -123,8 +123,44 @@ class ConvergentNetwork(CoupledLayers, ABC):
         dict of ndarray, dict of ndarray
             dL/ds_t, and this step's share of dL/dtheta, summed over the batch.
         """
-        drive = self.static_drive(parameters, inputs) if drive is None else drive
+        own, delta = self._pulled_back(parameters, state, inputs, cotangent, drive)
         rates = self.rates(state, inputs)
+        share = self.wiring.parameter_share(delta, rates, self.wiring.records(parameters, rates))
+        return own, self._with_readout(parameters, share)
+
+    def state_vjp(
+        self,
+        parameters: Parameters,
+        state: State,
+        inputs: np.ndarray,
+        cotangent: State,
+        drive: Arrays | None = None,
+    ) -> State:
+        """J^T lambda alone, with J = dF/ds at `state`: `step_vjp` without the products for the parameters.
+
+        Parameters
+        ----------
+        parameters, state, inputs, cotangent, drive
+            As in `step_vjp`.
+
+        Returns
+        -------
+        dict of ndarray
+            dL/ds_t.
+        """
+        return self._pulled_back(parameters, state, inputs, cotangent, drive)[0]
+
+    def _pulled_back(
+        self,
+        parameters: Parameters,
+        state: State,
+        inputs: np.ndarray,
+        cotangent: State,
+        drive: Arrays | None,
+    ) -> tuple[State, Arrays]:
+        """dL/ds_t, and dL/du of every layer."""
+        drive = self.static_drive(parameters, inputs) if drive is None else drive
+        rates = self.rates(state)
         records = self.wiring.records(parameters, rates)
         potentials = self.wiring.potentials(parameters, rates, drive, records)
         own: State = {}
@@ -135,7 +171,7 @@ class ConvergentNetwork(CoupledLayers, ABC):
             delta[layer] = by_potential * cotangent[name]
         for layer, share in self.wiring.pull_back(parameters, delta, records).items():
             own[self.layers[layer]] = own[self.layers[layer]] + self._rate_slope(layer, state) * share
-        return own, self._with_readout(parameters, self.wiring.parameter_share(delta, rates, records))
+        return own, delta
 
     def step_jvp(
         self,
@@ -162,8 +198,45 @@ class ConvergentNetwork(CoupledLayers, ABC):
             Tangent of the next state, (..., B, *shape of the layer).
         """
         rates = self.rates(state, inputs)
+        return self._pushed(parameters, state, tangent, rates, parameter_tangent, None, inputs)
+
+    def state_jvp(
+        self,
+        parameters: Parameters,
+        state: State,
+        inputs: np.ndarray,
+        tangent: State,
+        drive: Arrays | None = None,
+    ) -> State:
+        """J times a tangent of the state alone, with J = dF/ds at `state`.
+
+        Parameters
+        ----------
+        parameters, state, inputs, tangent
+            As in `step_jvp`.
+        drive : dict, optional
+            What `static_drive` gave for these parameters and inputs.
+
+        Returns
+        -------
+        dict of ndarray
+            Tangent of the next state.
+        """
+        return self._pushed(parameters, state, tangent, self.rates(state), None, drive, inputs)
+
+    def _pushed(
+        self,
+        parameters: Parameters,
+        state: State,
+        tangent: State,
+        rates: Arrays,
+        parameter_tangent: Parameters | None,
+        drive: Arrays | None,
+        inputs: np.ndarray,
+    ) -> State:
+        """A tangent of the next state, of tangents of the state and perhaps of the parameters."""
         records = self.wiring.records(parameters, rates)
-        drive = self.static_drive(parameters, inputs)
+        drive = self.static_drive(parameters, inputs) if drive is None else drive
         potentials = self.wiring.potentials(parameters, rates, drive, records)
         rate_tangents = {
             layer: self._rate_slope(layer, state) * tangent[name] for layer, name in enumerate(self.layers)

@@ -160,6 +160,12 @@ class CoupledLayers:
         pools = any(convolution.pooling == "max" for convolution in self.convolutions)
         return self.functions.holomorphic and not pools
 
+    def not_holomorphic(self) -> str:
+        """What keeps the step from being analytic, in words."""
+        if any(convolution.pooling == "max" for convolution in self.convolutions):
+            return "max pooling"
+        return f"activation {self.activation!r}"
+
     @property
     def accumulators(self) -> frozenset[str]:
         """None: every state entry is a unit that relaxes."""
@@ -281,6 +287,10 @@ class CoupledLayers:
         if self.loss_function != "cross_entropy":
             return
         sums = targets.sum(axis=-1)
+        if (targets.real < 0).any():
+            raise ValueError(
+                f"targets: expected no negative numbers for cross_entropy, got {targets.real.min():g}"
+            )
         if (np.abs(sums - 1) > 1e-5).any():
             raise ValueError(
                 "targets: expected rows that sum to 1 for cross_entropy, one-hot for example, got sums from "
@@ -321,7 +331,7 @@ class CoupledLayers:
         if not self.holomorphic:
             raise ValueError(
                 f"{what}: expected a holomorphic network (tanh, sigm or identity, no clamp, no max pooling), "
-                f"got activation {self.activation!r}; use real numbers here"
+                f"got {self.not_holomorphic()}; use real numbers here"
             )
 
 

@@ -139,25 +139,32 @@ class Wiring:
         parameters: Parameters,
         rates: Arrays,
         rate_tangents: Arrays,
-        parameter_tangents: Parameters,
+        parameter_tangents: Parameters | None,
         records: Records,
     ) -> Arrays:
-        """du of every layer for tangents of rates (..., B, *shape) and of parameters (..., *shape)."""
+        """du of every layer, for tangents (..., B, *shape) of rates and perhaps of parameters."""
         tangents: Arrays = {}
 
         def arrive(layer: int, amount: np.ndarray) -> None:
             tangents[layer] = tangents[layer] + amount if layer in tangents else amount
 
         for (post, pre), name in self.names.items():
-            coupling, record = self.maps[post, pre], records[post, pre]
-            weight_tangent = parameter_tangents[f"{name}.weight"]
-            arrive(post, coupling.up(weight_tangent, rates[pre], record))
-            arrive(post, coupling.spread_bias(parameter_tangents[f"{name}.bias"]))
-            if pre == self.depth:
+            coupling = self.maps[post, pre]
+            if pre < self.depth:
+                weight, feedback = parameters[f"{name}.weight"], self.feedback(parameters, (post, pre))
+                arrive(post, coupling.up(weight, rate_tangents[pre], records[post, pre]))
+                arrive(pre, coupling.down(feedback, rate_tangents[post], records[post, pre]))
+            if parameter_tangents is None:
                 continue
-            arrive(post, coupling.up(parameters[f"{name}.weight"], rate_tangents[pre], record))
-            arrive(pre, coupling.down(self.feedback(parameter_tangents, (post, pre)), rates[post], record))
-            arrive(pre, coupling.down(self.feedback(parameters, (post, pre)), rate_tangents[post], record))
+            moved = parameter_tangents[f"{name}.weight"]
+            arrive(post, coupling.up(moved, rates[pre], records[post, pre]))
+            arrive(post, coupling.spread_bias(parameter_tangents[f"{name}.bias"]))
+            if pre < self.depth:
+                moved = self.feedback(parameter_tangents, (post, pre))
+                arrive(pre, coupling.down(moved, rates[post], records[post, pre]))
+        for layer in range(self.depth):
+            if layer not in tangents:  # it hears the input alone
+                arrive(layer, np.zeros_like(rate_tangents[layer]))
         return tangents
 
     def primitive_function(self, parameters: Parameters, rates: Arrays, records: Records) -> Any:

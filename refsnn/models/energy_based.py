@@ -60,6 +60,10 @@ class EnergyBasedNetwork(ConvergentNetwork):
         """Clamping compares, so a clamped network is not holomorphic."""
         return super().holomorphic and not self.clamp
 
+    def not_holomorphic(self) -> str:
+        """What keeps the step from being analytic, in words."""
+        return "clamp=True" if self.clamp else super().not_holomorphic()
+
     def input_rate(self, inputs: np.ndarray) -> np.ndarray:
         """h_N(x) = rho(x): energy-based networks read the input through the activation."""
         return self.functions.value(inputs, working_one(inputs))
