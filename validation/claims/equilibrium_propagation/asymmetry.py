@@ -115,7 +115,7 @@ def tied_twin(case: Settled) -> Settled:
 def vector_field_errors(case: Settled) -> tuple[float, float]:
     """(E21) against BPTT truncated to K, W and V each; and W plus V^T against the implicit gradient, K long."""
     model, parameters, inputs, targets = case.problem
-    phases = {"free_steps": case.steps, "nudge": LIMIT}
+    phases = {"free_steps": 2 * case.steps, "nudge": LIMIT}
     short = vector_field_equilibrium_propagation(*case.problem, **phases, nudged_steps=STEPS).gradients
     summed = dict(
         vector_field_equilibrium_propagation(*case.problem, **phases, nudged_steps=2 * case.steps).gradients

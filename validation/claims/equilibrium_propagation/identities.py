@@ -288,7 +288,7 @@ def unrolled_gradient(rng: np.random.Generator) -> Measured:
 )
 def telescoping(rng: np.random.Generator) -> Measured:
     values, controls = [], []  # one entry a parameter; one a network
-    for family, steps in ((energy_based(rng), 5), (prototypical(rng), 5), (energy_based(rng), 200)):
+    for family, steps in ((energy_based(rng), STEPS), (prototypical(rng), STEPS), (energy_based(rng), 200)):
         model = family(tuple(int(width) for width in rng.integers(1, 9, size=4)))
         parameters = model.initialise(rng)
         inputs, targets = rng.uniform(size=(3, model.widths[-1])), rng.uniform(size=(3, model.widths[0]))

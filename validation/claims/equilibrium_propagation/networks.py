@@ -70,7 +70,7 @@ class Settled:
 
     def estimate(self, nudged_steps: int, nudge: complex, symmetric: bool = False) -> Parameters:
         """Equilibrium propagation from the zero state."""
-        phases = {"free_steps": self.steps, "nudged_steps": nudged_steps}
+        phases = {"free_steps": max(self.steps, nudged_steps), "nudged_steps": nudged_steps}
         return equilibrium_propagation(*self.problem, **phases, nudge=nudge, symmetric=symmetric).gradients
 
     def truncated(self, steps_back: int) -> Parameters:
