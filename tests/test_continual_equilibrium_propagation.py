@@ -85,7 +85,7 @@ OFFICIAL = {
 
 @given(
     seed=seeds, kind=st.sampled_from(list(OFFICIAL)), activation=st.sampled_from(["tanh", "sigm"]),
-    beta=st.sampled_from([0.4, -0.3]), free_steps=st.integers(1, 30),
+    beta=st.sampled_from([0.4, -0.3]), free_steps=st.integers(8, 30),
 )  # fmt: skip
 def test_it_is_the_loop_of_plain_matrices(seed, kind, activation, beta, free_steps):
     """Settled or not, at a learning rate that moves the parameters visibly, for every coupling its own."""
@@ -218,7 +218,7 @@ def test_a_readout_learns_while_the_network_does():
         r, c = r + eta * (error(n).T @ n - felt[0]), c + eta * (error(n).sum(0) - felt[1])
         s = n
     result = continual_equilibrium_propagation(
-        model, p, x, y, free_steps=3, nudged_steps=4, nudge=beta, learning_rates=eta, **PLAIN
+        model, p, x, y, free_steps=4, nudged_steps=4, nudge=beta, learning_rates=eta, **PLAIN
     )
     for name, expected in ((W0, w), (B0, b), ("readout.weight", r), ("readout.bias", c)):
         np.testing.assert_allclose(result.parameters[name], expected, rtol=1e-12, atol=1e-14)
@@ -289,7 +289,7 @@ def test_float32_stays_float32():
 
 def test_runaway_parameters_are_reported_in_words():
     problem = draw(7, replace(prototypical(), activation="identity"))
-    phases = {"free_steps": 5, "nudged_steps": 300, "nudge": 1e-3, **PLAIN}
+    phases = {"free_steps": 300, "nudged_steps": 300, "nudge": 1e-3, **PLAIN}
     with pytest.raises(FloatingPointError, match="does not settle"):
         continual_equilibrium_propagation(*problem, **phases, learning_rates=1e3)
 
