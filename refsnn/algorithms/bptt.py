@@ -19,17 +19,20 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
+from refsnn.algorithms.layerwise import layerwise_gradient
 from refsnn.algorithms.result import Diagnostics, GradientResult
+from refsnn.algorithms.timekeeping import Steps
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Model, Parameters, zeros_like
 from refsnn.models.losses import LOSSES
 from refsnn.models.sequences import as_sequence, spike_statistics
+from refsnn.models.spiking_graph import SpikingGraph
 from refsnn.models.spiking_layer import spiking_layer_backward, spiking_layer_forward
 from refsnn.models.spiking_stack import DenseSpikingStack
 
 
 def bptt(
-    model: Model,
+    model: Model | SpikingGraph,
     parameters: Parameters,
     inputs: Any,
     targets: Any,
@@ -73,6 +76,16 @@ def bptt(
     >>> result.gradients["layer.1.weight"].shape, result.diagnostics.steps_executed
     ((8, 4), 5)
     """
+    if isinstance(model, SpikingGraph):
+        kernels, cut = spiking_kernels(backend), _checked_window(window) or 0
+        windows = dict.fromkeys(model.populations, cut)
+        return layerwise_gradient(
+            model,
+            parameters,
+            inputs,
+            targets,
+            lambda steps, dtype: Steps(steps, dtype, kernels, windows),
+        )
     checks.instance("model", model, Model, "DenseSpikingStack((64, 32, 10))")
     if isinstance(model, DenseSpikingStack):
         return bptt_over_layers(model, parameters, inputs, targets, window=window, backend=backend)

@@ -25,11 +25,14 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
+from refsnn.algorithms.layerwise import layerwise_gradient
 from refsnn.algorithms.result import Diagnostics, GradientResult
+from refsnn.algorithms.timekeeping import Rates
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters
 from refsnn.models.losses import LOSSES
 from refsnn.models.sequences import as_sequence, linear
+from refsnn.models.spiking_graph import SpikingGraph
 from refsnn.models.spiking_stack import DenseSpikingStack, Inputs
 
 MODES = ("multi_step", "single_step")
@@ -64,7 +67,7 @@ class RateRecord:
 
 
 def rate_backpropagation(
-    model: DenseSpikingStack,
+    model: DenseSpikingStack | SpikingGraph,
     parameters: Parameters,
     inputs: Any,
     targets: Any,
@@ -116,6 +119,8 @@ def rate_backpropagation(
     """
     checks.choice("mode", mode, MODES)
     checks.choice("scale", scale, SCALES)
+    if isinstance(model, SpikingGraph):
+        return _on_a_graph(model, parameters, inputs, targets, mode, scale, spiking_kernels(backend))
     parameters, inputs, targets = model.check(parameters, inputs, targets)
     simulate = simulate_multi_step if mode == "multi_step" else simulate_single_step
     record = simulate(model, parameters, inputs, spiking_kernels(backend))
@@ -134,6 +139,28 @@ def rate_backpropagation(
             spike_rates={name: float(record.rates[name].mean()) for name in record.slopes},
             margin=record.margin,
         ),
+    )
+
+
+def _on_a_graph(
+    graph: SpikingGraph,
+    parameters: Parameters,
+    inputs: Any,
+    targets: Any,
+    mode: str,
+    scale: str,
+    kernels: ModuleType,
+) -> GradientResult:
+    """The multi-step mode on any graph: one coefficient, the average, in a layer-wise pass."""
+    if mode != "multi_step":
+        raise ValueError(f"mode: expected 'multi_step' for a SpikingGraph, got {mode!r}")
+    return layerwise_gradient(
+        graph,
+        parameters,
+        inputs,
+        targets,
+        lambda steps, dtype: Rates(dtype, kernels),
+        scale=1 / len(inputs) if scale == "paper" else 1.0,
     )
 
 

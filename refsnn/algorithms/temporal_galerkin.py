@@ -21,11 +21,14 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
+from refsnn.algorithms.layerwise import layerwise_gradient
 from refsnn.algorithms.result import Diagnostics, GradientResult
+from refsnn.algorithms.timekeeping import Modes
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters
 from refsnn.models.losses import LOSSES
 from refsnn.models.sequences import as_sequence, linear
+from refsnn.models.spiking_graph import SpikingGraph
 from refsnn.models.spiking_stack import DenseSpikingStack
 
 
@@ -71,7 +74,7 @@ def cosine_basis(n_modes: int, steps: int, dtype: Any = np.float64) -> np.ndarra
 
 
 def temporal_galerkin(
-    model: DenseSpikingStack,
+    model: DenseSpikingStack | SpikingGraph,
     parameters: Parameters,
     inputs: Any,
     targets: Any,
@@ -84,7 +87,7 @@ def temporal_galerkin(
 
     Parameters
     ----------
-    model : DenseSpikingStack
+    model : DenseSpikingStack or SpikingGraph
         The network.
     parameters, inputs, targets
         As in `refsnn.algorithms.rate_backpropagation.rate_backpropagation`.
@@ -115,10 +118,18 @@ def temporal_galerkin(
     >>> bool(np.allclose(all_modes, bptt(stack, *arguments).gradients["layer.1.weight"], rtol=1e-10))
     True
     """
+    kernels = spiking_kernels(backend)
+    if isinstance(model, SpikingGraph):
+        return layerwise_gradient(
+            model,
+            parameters,
+            inputs,
+            targets,
+            lambda steps, dtype: Modes(_checked_basis(basis, n_modes, steps, dtype), kernels),
+        )
     parameters, inputs, targets = model.check(parameters, inputs, targets)
     steps, dtype = len(inputs), parameters["readout.bias"].dtype
     basis = _checked_basis(basis, n_modes, steps, dtype)
-    kernels = spiking_kernels(backend)
     sequence = as_sequence(inputs)
 
     # Forward: coefficients E_k of what each weight sees, gains G_jk of each neuron.

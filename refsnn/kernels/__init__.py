@@ -14,7 +14,7 @@ from types import ModuleType
 from refsnn import checks
 from refsnn.kernels.errors import BackendUnavailableError
 
-__all__ = ["BACKENDS", "BackendUnavailableError", "relaxation_kernels", "spiking_kernels"]
+__all__ = ["BACKENDS", "BackendUnavailableError", "relaxation_kernels", "spiking_kernels", "window_kernels"]
 
 BACKENDS = ("plain", "cpu", "cuda")
 
@@ -83,3 +83,36 @@ def relaxation_kernels(backend: str) -> ModuleType:
 
         device.require()
     return importlib.import_module(f"refsnn.kernels.{backend}.relaxation")
+
+
+def window_kernels(backend: str) -> ModuleType:
+    """The module with patches and pooling of images of one backend.
+
+    Parameters
+    ----------
+    backend : {"plain", "cpu", "cuda"}
+        Which twin; complex images only go through "plain".
+
+    Returns
+    -------
+    module
+        With `gather`, `scatter`, `max_pool`, `average_pool` and their adjoints.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    BackendUnavailableError
+        For "cuda" on a machine without a CUDA device.
+
+    Examples
+    --------
+    >>> window_kernels("plain").__name__
+    'refsnn.kernels.plain.windows'
+    """
+    checks.choice("backend", backend, BACKENDS)
+    if backend == "cuda":
+        from refsnn.kernels.cuda import device
+
+        device.require()
+    return importlib.import_module(f"refsnn.kernels.{backend}.windows")

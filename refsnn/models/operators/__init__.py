@@ -1,0 +1,1 @@
+"""Operators between populations of neurons, each with its adjoint written by hand."""
