@@ -1,5 +1,5 @@
-"""Claims of rate-based backpropagation (Yu et al. 2024) on dense spiking stacks."""
+"""Claims of rate-based backpropagation (Yu et al. 2024) on dense stacks and deep graphs."""
 
-from validation.claims.rate_backpropagation import controls, equalities, independent, relations
+from validation.claims.rate_backpropagation import controls, equalities, graphs, independent, relations
 
-__all__ = ["controls", "equalities", "independent", "relations"]
+__all__ = ["controls", "equalities", "graphs", "independent", "relations"]
