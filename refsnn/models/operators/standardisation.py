@@ -7,6 +7,8 @@ V is the parameter and W the weight that is used; g is a learnable gain of each 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 EPSILON = 1e-4
@@ -117,6 +119,6 @@ def _centred(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return centred, np.sqrt(_real(weight, fan_in / (fan_in - 1)) * squares + _real(weight, EPSILON))
 
 
-def _real(like: np.ndarray, value: float) -> np.generic:
+def _real(like: np.ndarray, value: float) -> Any:
     """A number in the real precision of an array, so that float32 stays float32."""
     return like.real.dtype.type(value)
