@@ -223,6 +223,8 @@ def test_what_a_pass_cannot_treat_is_refused_by_name():
         ((Node("a", ("input",), Dense(2)), Node("a", ("a",), Dense(2))), "a name of its own"),
         ((Node("a", ("input", "input"), Dense(2)),), "only a Sum reads several"),
         ((Node("a", ("input",), Population()),), "last node, the read-out"),
+        ((Node("a", ("input",), BatchNormalisation()),), "a linear operator as the last node"),
+        ((Node("a", ("input",), Dense(2)), Node("b", ("input",), Dense(2))), r"got \['a'\] read by none"),
         (
             (Node("a", ("input",), Dense(2)), Node("b", ("a", "input"), Sum()), Node("c", ("b",), Dense(1))),
             "inputs of one shape",
@@ -329,3 +331,37 @@ def test_a_sequence_with_several_readers_is_not_written_over():
         assert affine_loss(graph, parameters, inputs, labels, nominal) == pytest.approx(found.loss, rel=1e-12)
         rate = rate_backpropagation(graph, parameters, inputs, labels, backend=backend)
         assert rate.loss == pytest.approx(found.loss, rel=1e-12)
+
+
+@pytest.mark.parametrize("run", [bptt, rate_backpropagation])
+@pytest.mark.parametrize("backend", ["plain", "cpu"])
+def test_neither_inputs_nor_kept_spikes_are_written_over(run, backend):
+    """Populations that read the input, and spikes through a view of them."""
+    neuron = NEURONS[2]
+    graph = SpikingGraph(
+        (
+            Node("first", ("input",), Population(neuron)),
+            Node("flat", ("first",), Flatten()),
+            Node("second", ("flat",), Population(SpikingNeuron(leak=0.9, threshold=0.7))),
+            Node("hidden.current", ("second",), Dense(6), prefix="hidden"),
+            Node("hidden", ("hidden.current",), Population(neuron)),
+            Node("both", ("flat",), Dense(6)),
+            Node("sum", ("hidden", "both"), Sum()),
+            Node("readout", ("sum",), Dense(3)),
+        ),
+        (2, 2, 2),
+    )
+    parameters, inputs, labels = live(np.random.default_rng(13), graph)
+    before = inputs.copy()
+    found = run(graph, parameters, inputs, labels, backend=backend)
+    np.testing.assert_array_equal(inputs, before)
+    nominal: dict = {}
+    assert affine_loss(graph, parameters, inputs, labels, nominal) == pytest.approx(found.loss, rel=1e-12)
+    if run is bptt:
+        for name, value in parameters.items():
+            direction = np.random.default_rng(14).normal(size=value.shape)
+            moved = {**parameters, name: value + 1e-30j * direction}
+            slope = affine_loss(graph, moved, inputs.astype(complex), labels, nominal).imag / 1e-30
+            assert slope == pytest.approx(float((found.gradients[name] * direction).sum()), rel=1e-10)
+    still = StaticInput(inputs[0], 5)
+    assert run(graph, parameters, still, labels, backend=backend).loss > 0

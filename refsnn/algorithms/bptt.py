@@ -44,7 +44,7 @@ def bptt(
 
     Parameters
     ----------
-    model : Model
+    model : Model or SpikingGraph
         The network.
     parameters : dict of str to ndarray
         As `model.parameter_shapes()` says.

@@ -151,8 +151,10 @@ class Pass:
                 if not waiting[name]:
                     del sequences[name]
             if isinstance(node.what, Population):
-                # the current may be written over only where nobody else reads it
-                current = read[0].copy() if waiting[node.inputs[0]] else read[0]
+                # the current may be written over only where nobody else reads it, now or on the way down
+                held = (inputs, *self.values.values())
+                shared = waiting[node.inputs[0]] or any(np.may_share_memory(read[0], one) for one in held)
+                current = read[0].copy() if shared else read[0]
                 sequences[node.name], self.values[node.name] = self.keeper.run(node.name, node.what, current)
                 self.rates[node.name] = float(sequences[node.name].mean())
             elif node is not self.graph.readout:

@@ -80,8 +80,8 @@ def rate_backpropagation(
 
     Parameters
     ----------
-    model : DenseSpikingStack
-        The network.
+    model : DenseSpikingStack or SpikingGraph
+        The network; a graph in the multi-step mode only.
     parameters : dict of str to ndarray
         As `model.parameter_shapes()` says.
     inputs : ndarray, (T, B, n_0), or StaticInput

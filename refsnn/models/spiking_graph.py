@@ -23,7 +23,7 @@ from refsnn import checks
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.models.contract import Parameters, StaticInput
 from refsnn.models.losses import LOSSES, check_targets
-from refsnn.models.operators.operator import Operator, Shape, Weights
+from refsnn.models.operators.operator import LinearOperator, Operator, Shape, Weights
 
 Inputs = np.ndarray | StaticInput
 INPUT = "input"
@@ -165,8 +165,16 @@ class SpikingGraph:
                 if len(set(read)) != 1:
                     raise ValueError(f"{label}: expected inputs of one shape, got {read}")
                 shapes[node.name] = read[0]
-        if not self.nodes or not isinstance(self.nodes[-1].what, Operator):
-            raise ValueError("nodes: expected an operator as the last node, the read-out")
+        if not self.nodes or not isinstance(self.nodes[-1].what, LinearOperator):
+            raise ValueError("nodes: expected a linear operator as the last node, the read-out")
+        read_by_none = {node.name for node in self.nodes[:-1]}.difference(
+            *(node.inputs for node in self.nodes)
+        )
+        if read_by_none:
+            raise ValueError(
+                f"nodes: expected each but the last to be read by another, got {sorted(read_by_none)} "
+                "read by none; take them out"
+            )
         if len(shapes[self.nodes[-1].name]) != 1:
             raise ValueError(
                 f"nodes: expected a read-out of shape (classes,), got {shapes[self.nodes[-1].name]}; "
