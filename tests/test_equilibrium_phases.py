@@ -94,6 +94,19 @@ def test_float32_cycles_are_seen_too():
     assert relax(model, p, x.astype(np.float32), steps=500, **PLAIN).two_cycle
 
 
+def test_a_float32_tolerance_is_not_rounded_up():
+    """A move of 0.1 in float32 is above 0.1: one step must not end the run, whoever runs it."""
+    model = PrototypicalNetwork((1, 1), activation="identity", step_size=0.5)
+    p = {
+        "coupling.0.1.weight": np.zeros((1, 1), np.float32),
+        "coupling.0.1.bias": np.full(1, 0.2, np.float32),
+    }
+    x = np.zeros((1, 1), np.float32)
+    assert float(np.float32(0.1)) > 0.1
+    taken = [relax(model, p, x, tolerance=0.1, backend=backend).steps_taken for backend in ("plain", "cpu")]
+    assert taken == [2, 2]
+
+
 def test_a_tolerance_ends_the_free_phase_of_the_drivers():
     model, p, x, y = problem(1, EnergyBasedNetwork((3, 5, 4)))
     taken = relax(model, p, x, steps=3000, tolerance=1e-8, **PLAIN).steps_taken

@@ -59,7 +59,7 @@ def relax(
         *_force_of(nudge, dtype),
         ring,
         steps,
-        real(tolerance),
+        _rounded_down(tolerance, real),
         real(problem.step_size),
         real(1),
     )
@@ -68,6 +68,12 @@ def relax(
         if kept is not None:
             kept[n][...] = ring[:, starts[n] : starts[n + 1]].reshape(kept[n].shape)
     return int(taken)
+
+
+def _rounded_down(tolerance: float, real: Any) -> Any:
+    """The largest number of the format that is not above the tolerance: the same moves pass as in float64."""
+    rounded = real(tolerance)
+    return np.nextafter(rounded, real(-1)) if float(rounded) > tolerance else rounded
 
 
 def _packed_couplings(problem: Relaxing, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
