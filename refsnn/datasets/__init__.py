@@ -4,9 +4,41 @@ Nothing is downloaded.  Files are looked for under an explicit path or under ``$
 missing is named, with the place where it can be had.
 """
 
+from refsnn.datasets.aedat import read_aedat2, read_aedat3
+from refsnn.datasets.augmentation import random_crop, random_flip
+from refsnn.datasets.cifar10 import channel_statistics, load_cifar10, standardise
 from refsnn.datasets.digits import load_digits
+from refsnn.datasets.events import Events, between, sort_events
+from refsnn.datasets.frames import to_frames
+from refsnn.datasets.gesture import read_gestures, read_intervals
 from refsnn.datasets.idx import read_idx
 from refsnn.datasets.labelled import LabelledImages, one_hot
 from refsnn.datasets.mnist import load_mnist
+from refsnn.datasets.nmnist import EventFiles, load_nmnist, read_nmnist
+from refsnn.datasets.shd import SpikeTrains, load_shd
 
-__all__ = ["LabelledImages", "load_digits", "load_mnist", "one_hot", "read_idx"]
+__all__ = [
+    "EventFiles",
+    "Events",
+    "LabelledImages",
+    "SpikeTrains",
+    "between",
+    "channel_statistics",
+    "load_cifar10",
+    "load_digits",
+    "load_mnist",
+    "load_nmnist",
+    "load_shd",
+    "one_hot",
+    "random_crop",
+    "random_flip",
+    "read_aedat2",
+    "read_aedat3",
+    "read_gestures",
+    "read_idx",
+    "read_intervals",
+    "read_nmnist",
+    "sort_events",
+    "standardise",
+    "to_frames",
+]
