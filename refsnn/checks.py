@@ -141,7 +141,7 @@ def float_dtype(name: str, value: Any) -> np.dtype:
         dtype = np.dtype(value)
     except TypeError:
         dtype = None
-    if dtype not in FLOATS:
+    if dtype is None or dtype not in FLOATS:  # NumPy holds that None is float64
         raise TypeError(f"{name}: expected float32 or float64, got {value!r}")
     return dtype
 
