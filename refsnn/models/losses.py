@@ -154,6 +154,61 @@ def mean_squared_error_gradient(outputs: np.ndarray, targets: np.ndarray) -> np.
     return (outputs - targets) / len(targets)
 
 
+def mixed_loss(outputs: np.ndarray, labels: np.ndarray, squared_share: float) -> np.ndarray:
+    """(1 - a) cross-entropy + a mean over b and c of (o_bc - onehot_bc)^2 (Xiao 2022, section 4.1).
+
+    Parameters
+    ----------
+    outputs : ndarray, (..., B, C)
+        Logits.
+    labels : ndarray of int, (B,)
+        Classes.
+    squared_share : float
+        a.
+
+    Returns
+    -------
+    ndarray, (...)
+        The loss.
+
+    Examples
+    --------
+    >>> float(mixed_loss(np.array([[1.0, 0.0]]), np.array([0]), 1.0))
+    0.0
+    """
+    share = outputs.real.dtype.type(squared_share)
+    difference = outputs - _onehot(outputs, labels)
+    squares = (difference * difference).mean(axis=(-2, -1))
+    return (1 - share) * cross_entropy(outputs, labels) + share * squares
+
+
+def mixed_loss_gradient(outputs: np.ndarray, labels: np.ndarray, squared_share: float) -> np.ndarray:
+    """(1 - a) (softmax(o) - onehot) / B + 2 a (o - onehot) / (B C).
+
+    Parameters
+    ----------
+    outputs : ndarray, (B, C)
+        Logits.
+    labels : ndarray of int, (B,)
+        Classes.
+    squared_share : float
+        a.
+
+    Returns
+    -------
+    ndarray, (B, C)
+        In the dtype of `outputs`.
+
+    Examples
+    --------
+    >>> mixed_loss_gradient(np.array([[0.0, 0.0]]), np.array([0]), 0.5)
+    array([[-0.75,  0.25]])
+    """
+    share = outputs.real.dtype.type(squared_share)
+    squares = 2 * (outputs - _onehot(outputs, labels)) / outputs.size
+    return (1 - share) * cross_entropy_gradient(outputs, labels) + share * squares
+
+
 def check_targets(loss: str, targets: object, batch: int, classes: int, dtype: np.dtype) -> np.ndarray:
     """Labels for the cross-entropy, real targets for the squared error, as the loss needs them.
 
@@ -186,6 +241,10 @@ def check_targets(loss: str, targets: object, batch: int, classes: int, dtype: n
     if loss == "cross_entropy":
         return checks.labels("targets", targets, batch, classes)
     return checks.float_array("targets", targets, (batch, classes), dtype)
+
+
+def _onehot(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.eye(outputs.shape[-1], dtype=outputs.real.dtype)[labels]
 
 
 def _index(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:

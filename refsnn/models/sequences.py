@@ -1,11 +1,75 @@
-"""Products and sums over whole sequences (T, B, N), shared by spiking stacks and the algorithms on them."""
+"""Sequences of time steps, and products and sums over them, shared by spiking networks and the algorithms."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.models.contract import StaticInput
+
+
+@dataclass(frozen=True)
+class LabelledStep:
+    """What one step sees where the loss is taken at each step.
+
+    Attributes
+    ----------
+    value : ndarray, (B, ...)
+        The input.
+    targets : ndarray
+        Labels (B,) or real targets.
+    """
+
+    value: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+@dataclass(frozen=True)
+class LabelledSequence(Sequence):
+    """Inputs that bring their targets along, the same at each step.
+
+    Parameters
+    ----------
+    inputs : ndarray, (T, B, ...), or StaticInput
+        Network input.
+    targets : ndarray
+        Labels (B,) or real targets.
+
+    Examples
+    --------
+    >>> drive = LabelledSequence(np.ones((3, 1, 2)), np.array([1]))
+    >>> len(drive), len(drive[0]), drive[0].targets
+    (3, 1, array([1]))
+    """
+
+    inputs: np.ndarray | StaticInput
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return LabelledSequence(self.inputs[index], self.targets)
+        return LabelledStep(self.inputs[index], self.targets)
+
+
+def unlabelled(inputs: np.ndarray | LabelledStep) -> tuple[np.ndarray, np.ndarray | None]:
+    """What a step sees, and its targets if it brings them.
+
+    Examples
+    --------
+    >>> unlabelled(np.ones(1))
+    (array([1.]), None)
+    """
+    return (inputs.value, inputs.targets) if isinstance(inputs, LabelledStep) else (inputs, None)
 
 
 def as_sequence(inputs: np.ndarray | StaticInput) -> np.ndarray:

@@ -1,94 +1,41 @@
 """Deep spiking networks: populations of neurons, with operators between them.
 
 A network is a list of nodes in an order in which each reads what stands before it: operators (dense,
-convolution, pooling, normalisation, ...), sums of branches, and populations of spiking neurons.  The last
-node is the linear read-out o_t; the loss is taken of its mean over time.
+convolution, pooling, normalisation, ...), sums of branches, and populations of spiking neurons; what is
+delayed may read what stands behind it.  The last node is the linear read-out.
 
-    I_t = (operators)(s_t of the populations below),    s_t, v_t = neuron(I_t, v_{t-1})
+    I_t = (operators)(s_t of the populations below, s_{t-1} where delayed),
+    s_t, v_t = neuron(I_t, v_{t-1}),
+    y_t = readout_leak y_{t-1} + o_t,    loss = l(mean_t y_t)  or  (1/T) sum_t l(y_t).
 
-A population looks back only at its own potential.  So each node can take all its time steps at once, and
-memory in time is the business of populations alone.
+Without delays a population looks back only at its own potential: then each node can take all its time steps
+at once (`algorithms.layerwise`).  `step` and its derivatives, which any graph has, do one time step of the
+whole network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from refsnn import checks
-from refsnn.equations.spiking import SpikingNeuron
-from refsnn.models.contract import Parameters, StaticInput
-from refsnn.models.losses import LOSSES, check_targets
-from refsnn.models.operators.operator import LinearOperator, Operator, Shape, Weights
+from refsnn.kernels import spiking_kernels
+from refsnn.models import spiking_step, spiking_tangent
+from refsnn.models.contract import Parameters, State, zeros_like
+from refsnn.models.losses import LOSSES, mixed_loss, mixed_loss_gradient
+from refsnn.models.operators.normalisation import updated_running
+from refsnn.models.operators.operator import Weights
+from refsnn.models.sequences import LabelledStep, unlabelled
+from refsnn.models.spiking_nodes import INPUT, Node, Population, Sum
+from refsnn.models.spiking_structure import Inputs, SpikingStructure
 
-Inputs = np.ndarray | StaticInput
-INPUT = "input"
-
-
-@dataclass(frozen=True)
-class Population:
-    """A layer of spiking neurons.
-
-    Parameters
-    ----------
-    neuron : SpikingNeuron
-        Hyper-parameters, the same for all its neurons.
-
-    Examples
-    --------
-    >>> Population(SpikingNeuron(leak=0.5)).neuron.leak
-    0.5
-    """
-
-    neuron: SpikingNeuron = field(default_factory=SpikingNeuron)
-
-    def __post_init__(self) -> None:
-        checks.instance("neuron", self.neuron, SpikingNeuron, "SpikingNeuron(leak=0.2)")
+__all__ = ["INPUT", "Node", "Population", "SpikingGraph", "Sum"]
 
 
 @dataclass(frozen=True)
-class Sum:
-    """The sum of what a node reads: where branches of a residual block meet."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """One node of the graph.
-
-    Parameters
-    ----------
-    name : str
-        Unique; results are keyed by it.
-    inputs : tuple of str
-        Names of nodes before it, or "input"; one, or several for a `Sum`.
-    what : Operator, Population or Sum
-        What it does.
-    prefix : str, optional
-        First part of its parameters' names; the name by default.
-
-    Examples
-    --------
-    >>> Node("layer.1", ("input",), Population()).parameter_prefix
-    'layer.1'
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-    what: Operator | Population | Sum
-    prefix: str | None = None
-
-    @property
-    def parameter_prefix(self) -> str:
-        """First part of its parameters' names."""
-        return self.prefix or self.name
-
-
-@dataclass(frozen=True)
-class SpikingGraph:
+class SpikingGraph(SpikingStructure):
     """A deep spiking network.
 
     Parameters
@@ -98,7 +45,15 @@ class SpikingGraph:
     input_shape : tuple of int
         Of one sample at one step, (n,) or (C, H, W).
     loss_function : {"cross_entropy", "mean_squared_error"}
-        Of the read-out averaged over time; integer labels (B,), or real targets (B, classes).
+        Of the read-out; integer labels (B,), or real targets (B, classes).
+    loss_over : {"mean_readout", "each_step"}
+        l(mean_t y_t), or (1/T) sum_t l(y_t) as online algorithms need it (Xiao 2022, Eq. 5).
+    squared_share : float in [0, 1]
+        How much of the cross-entropy is replaced by a squared error (Xiao 2022, section 4.1).
+    readout_leak : float in [0, 1)
+        Of the read-out; 0 has no memory.
+    edges : Edges
+        Which edges of time a gradient uses; all by default.
 
     Raises
     ------
@@ -120,211 +75,198 @@ class SpikingGraph:
     ((8, 4), (3,))
     """
 
-    nodes: tuple[Node, ...]
-    input_shape: Shape
-    loss_function: str = "cross_entropy"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "nodes", tuple(self.nodes))
-        object.__setattr__(self, "input_shape", checks.widths("input_shape", self.input_shape, minimum=1))
-        checks.choice("loss_function", self.loss_function, LOSSES)
-        _ = self.shapes
-
-    @cached_property
-    def shapes(self) -> dict[str, Shape]:
-        """Shape of one output of each node, the input's under "input".
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the nodes are no graph, or an operator does not fit what it reads.
-        """
-        shapes: dict[str, Shape] = {INPUT: self.input_shape}
-        for index, node in enumerate(self.nodes):
-            checks.instance(f"nodes[{index}]", node, Node, 'Node("readout", ("input",), Dense(10))')
-            label = f"nodes[{index}] ({node.name!r})"
-            if node.name in shapes:
-                raise ValueError(f"{label}: expected a name of its own, got one that is taken")
-            missing = [name for name in node.inputs if name not in shapes]
-            if missing or not node.inputs:
-                raise ValueError(
-                    f"{label}: expected inputs among the nodes before it, got {node.inputs!r}; "
-                    "put what it reads in front of it"
-                )
-            read = [shapes[name] for name in node.inputs]
-            if not isinstance(node.what, Sum) and len(read) != 1:
-                raise ValueError(
-                    f"{label}: expected one input, got {node.inputs!r}; only a Sum reads several"
-                )
-            if isinstance(node.what, Operator):
-                try:
-                    shapes[node.name] = node.what.output_shape(read[0])
-                except ValueError as error:
-                    raise ValueError(f"{label}: {error}") from None
-            else:
-                if len(set(read)) != 1:
-                    raise ValueError(f"{label}: expected inputs of one shape, got {read}")
-                shapes[node.name] = read[0]
-        if not self.nodes or not isinstance(self.nodes[-1].what, LinearOperator):
-            raise ValueError("nodes: expected a linear operator as the last node, the read-out")
-        read_by_none = {node.name for node in self.nodes[:-1]}.difference(
-            *(node.inputs for node in self.nodes)
-        )
-        if read_by_none:
-            raise ValueError(
-                f"nodes: expected each but the last to be read by another, got {sorted(read_by_none)} "
-                "read by none; take them out"
-            )
-        if len(shapes[self.nodes[-1].name]) != 1:
-            raise ValueError(
-                f"nodes: expected a read-out of shape (classes,), got {shapes[self.nodes[-1].name]}; "
-                "flatten or pool before it"
-            )
-        return shapes
+    # -- the model contract: one time step and its derivatives ---------------------------------------------
 
     @property
-    def readout(self) -> Node:
-        """The last node."""
-        return self.nodes[-1]
+    def accumulators(self) -> frozenset[str]:
+        """Running sums of the read-out and of the loss."""
+        return frozenset({"readout.sum", "loss.sum"})
 
-    @property
-    def classes(self) -> int:
-        """Width of the read-out."""
-        return self.shapes[self.readout.name][0]
-
-    @cached_property
-    def populations(self) -> dict[str, Population]:
-        """The populations by name, from the input up."""
-        return {node.name: node.what for node in self.nodes if isinstance(node.what, Population)}
-
-    def operators(self) -> Iterator[tuple[Node, Operator, Shape]]:
-        """The operators with the shape that each reads."""
-        for node in self.nodes:
-            if isinstance(node.what, Operator):
-                yield node, node.what, self.shapes[node.inputs[0]]
-
-    # -- parameters -----------------------------------------------------------------------------------
-
-    @cached_property
-    def _shapes_of_parameters(self) -> dict[str, Shape]:
-        shapes: dict[str, Shape] = {}
-        for node in self.nodes:
-            prefix = node.parameter_prefix
-            if isinstance(node.what, Operator):
-                local = node.what.parameter_shapes(self.shapes[node.inputs[0]])
-            else:
-                local = {}
-            shapes |= {f"{prefix}.{name}": shape for name, shape in local.items()}
-        return shapes
-
-    def parameter_shapes(self) -> dict[str, Shape]:
-        """Shape of every parameter, from the input up: `layer.1.weight`, ..., `readout.bias`."""
-        return dict(self._shapes_of_parameters)
-
-    def weights(self, parameters: Parameters, node: Node) -> Weights:
-        """The parameters of one node by their last names."""
-        prefix, shapes = node.parameter_prefix, self.shapes
-        if not isinstance(node.what, Operator):
-            return {}
-        names = node.what.parameter_shapes(shapes[node.inputs[0]])
-        return {name: parameters[f"{prefix}.{name}"] for name in names}
-
-    def initialise(
-        self,
-        rng: np.random.Generator,
-        dtype: Any = np.float64,
-        gain: float = 2.0,
-        bias_mean: float = 0.1,
-        bias_deviation: float = 0.1,
-    ) -> Parameters:
-        """Weights N(0, gain^2 / fan-in), biases N(mean, deviation^2), gains, gammas and scales 1, betas 0.
+    def initial_state(self, parameters: Parameters, batch: int) -> State:
+        """Potentials at their reset values; nothing was fed back yet.
 
         Parameters
         ----------
-        rng : numpy.random.Generator
-            Source of randomness.
-        dtype : dtype
-            float32 or float64.
-        gain, bias_mean, bias_deviation : float
-            In units of the threshold.
+        parameters : dict of str to ndarray
+            For the dtype.
+        batch : int
+            B.
 
         Returns
         -------
         dict of str to ndarray
-            As `parameter_shapes` says.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For an `rng` that is no Generator, a dtype that is no float, a negative or infinite number.
+            `<population>.potential` (B, ...); `<node>.before` (B, ...) and `<node>.started` (B,) of what is
+            delayed; `readout.sum` (B, classes); `readout.potential` of a leaky read-out, and `loss.sum` (1,)
+            where the loss is taken at each step.
         """
-        checks.generator("rng", rng)
-        dtype = checks.float_dtype("dtype", dtype)
-        gain = checks.number("gain", gain, 0)
-        bias_mean = checks.number("bias_mean", bias_mean)
-        bias_deviation = checks.number("bias_deviation", bias_deviation, 0)
-        parameters: Parameters = {}
-        for node, operator, read in self.operators():
-            for name, shape in operator.parameter_shapes(read).items():
-                if name == "weight":
-                    drawn = gain / np.sqrt(operator.fan(read)[0]) * rng.standard_normal(shape)
-                elif name == "bias":
-                    drawn = rng.normal(bias_mean, bias_deviation, shape)
-                else:
-                    drawn = np.zeros(shape) if name == "beta" else np.ones(shape)
-                parameters[f"{node.parameter_prefix}.{name}"] = drawn.astype(dtype)
-        return parameters
+        return spiking_step.initial_state(self, next(iter(parameters.values())).dtype, batch)
 
-    # -- the door -------------------------------------------------------------------------------------
+    def step(self, parameters: Parameters, state: State, inputs: np.ndarray | LabelledStep) -> State:
+        """One time step of the whole network."""
+        values, targets = unlabelled(inputs)
+        following, tape = self._advanced(parameters, state, values)
+        if targets is not None:
+            following["loss.sum"] = state["loss.sum"] + self.loss_of(tape.outputs, targets)
+        return following
 
-    def check(self, parameters: Any, inputs: Any, targets: Any) -> tuple[Parameters, Inputs, np.ndarray]:
-        """Refuse at the door what would be wrong inside.
+    def _advanced(
+        self, parameters: Parameters, state: State, values: np.ndarray
+    ) -> tuple[State, spiking_step.Tape]:
+        return spiking_step.advance(self, self.prepared(parameters), state, values, spiking_kernels("plain"))
+
+    def step_vjp(
+        self, parameters: Parameters, state: State, inputs: np.ndarray | LabelledStep, cotangent: State
+    ) -> tuple[State, Parameters]:
+        """Adjoint of `step`, along the edges that `edges` leaves."""
+        values, targets = unlabelled(inputs)
+        _, tape = self._advanced(parameters, state, values)
+        adjoint = cotangent["readout.sum"]
+        if targets is not None:
+            adjoint = adjoint + cotangent["loss.sum"] * self.loss_of_gradient(tape.outputs, targets)
+        weights, kernels = self.prepared(parameters), spiking_kernels("plain")
+        recurrent, gradients = spiking_step.pull_back(
+            self, weights, tape, adjoint, cotangent, kernels, self.edges
+        )
+        past = {name: cotangent[name] for name in self.accumulators if name in cotangent}
+        return zeros_like(state) | past | recurrent, zeros_like(parameters) | gradients
+
+    def step_jvp(
+        self,
+        parameters: Parameters,
+        state: State,
+        inputs: np.ndarray | LabelledStep,
+        tangent: State,
+        parameter_tangent: Parameters,
+    ) -> State:
+        """Tangent of `step`, along the same edges; tangents may have an axis in front (directions)."""
+        values, targets = unlabelled(inputs)
+        _, tape = self._advanced(parameters, state, values)
+        following, outputs = spiking_tangent.push_forward(
+            self, self.prepared(parameters), tape, tangent, parameter_tangent, self.edges
+        )
+        following["readout.sum"] = tangent["readout.sum"] + outputs
+        if targets is not None:
+            change = (self.loss_of_gradient(tape.outputs, targets) * outputs).sum(axis=(-2, -1))
+            following["loss.sum"] = tangent["loss.sum"] + change[..., None]
+        return zeros_like(state) | following
+
+    # -- loss -----------------------------------------------------------------------------------------
+
+    def loss_of(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """l(y), of one step's read-out or of the mean one."""
+        if self.squared_share:
+            return mixed_loss(outputs, targets, self.squared_share)
+        return LOSSES[self.loss_function][0](outputs, targets)
+
+    def loss_of_gradient(self, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """dl/dy, (B, classes)."""
+        if self.squared_share:
+            return mixed_loss_gradient(outputs, targets, self.squared_share)
+        return LOSSES[self.loss_function][1](outputs, targets)
+
+    def outputs(self, parameters: Parameters, state: State, steps: int) -> np.ndarray:
+        """The read-out averaged over time, (B, classes)."""
+        return state["readout.sum"] / steps
+
+    def loss(self, parameters: Parameters, state: State, targets: np.ndarray, steps: int) -> float:
+        """l(mean_t y_t) or (1/T) sum_t l(y_t), a mean over the batch."""
+        if self.loss_over == "each_step":
+            return float(state["loss.sum"][0] / steps)
+        return float(self.loss_of(self.outputs(parameters, state, steps), targets))
+
+    def loss_gradient(
+        self, parameters: Parameters, state: State, targets: np.ndarray, steps: int
+    ) -> tuple[State, Parameters]:
+        """dL/d(sum of read-outs, or of losses); nothing else of the last state is in the loss."""
+        cotangent = zeros_like(state)
+        if self.loss_over == "each_step":
+            cotangent["loss.sum"] += cotangent["loss.sum"].dtype.type(1 / steps)
+        else:
+            outputs = self.outputs(parameters, state, steps)
+            cotangent["readout.sum"] = self.loss_of_gradient(outputs, targets) / steps
+        return cotangent, {}
+
+    def run(
+        self,
+        parameters: Parameters,
+        inputs: Inputs,
+        backend: str = "cpu",
+        running: dict[str, Weights] | None = None,
+    ) -> np.ndarray:
+        """The read-out averaged over time, in memory that does not depend on T.
 
         Parameters
         ----------
-        parameters : dict of str to array_like
-            As `parameter_shapes` says, one dtype.
-        inputs : array_like, (T, B, *input_shape), or StaticInput of (B, *input_shape)
-            Network input, T >= 1, B >= 1.
-        targets : array_like
-            Labels (B,) or real targets (B, classes), by the loss.
+        parameters : dict of str to ndarray
+            As `parameter_shapes` says.
+        inputs : ndarray, (T, B, *input_shape), or StaticInput
+            Network input.
+        backend : {"plain", "cpu", "cuda"}
+            Which kernels run the neurons.
+        running : dict, optional
+            Running statistics of each normalisation, see `initial_running`; needed where there are such.
 
         Returns
         -------
-        tuple
-            The three, as arrays.
+        ndarray, (B, classes)
+            mean_t y_t.
 
         Raises
         ------
         TypeError, ValueError
-            Naming the argument, what was expected and what came.
+            For arguments of wrong kind, shape or range, or missing statistics.
         """
         parameters, inputs = self.check_inputs(parameters, inputs)
-        dtype = next(iter(parameters.values())).dtype
-        targets = check_targets(self.loss_function, targets, len(inputs[0]), self.classes, dtype)
-        return parameters, inputs, targets
+        missing = sorted(set(self.normalisations).difference(running or {}))
+        if missing:
+            raise ValueError(
+                f"running: expected statistics of {missing}, got none; keep them while training, see "
+                "`initial_running` and `updated_running`"
+            )
+        kernels, weights = spiking_kernels(backend), self.prepared(parameters)
+        state = self.initial_state(parameters, len(inputs[0]))
+        for t in range(len(inputs)):
+            state, _ = spiking_step.advance(self, weights, state, inputs[t], kernels, running or {})
+        return self.outputs(parameters, state, len(inputs))
 
-    def check_inputs(self, parameters: Any, inputs: Any) -> tuple[Parameters, Inputs]:
-        """The part of `check` that needs no targets.
+    def initial_running(self, dtype: Any = np.float64) -> dict[str, Weights]:
+        """Running statistics of each normalisation at the start: mean 0 and variance 1."""
+        return {
+            name: operator.initial_running(self.shapes[name], np.dtype(dtype))
+            for name, operator in self.normalisations.items()
+        }
+
+    def updated_running(
+        self, running: dict[str, Weights], statistics: Mapping[str, Any]
+    ) -> dict[str, Weights]:
+        """Running statistics after one more batch: once a sequence, or once a step of it.
 
         Parameters
         ----------
-        parameters, inputs
-            As in `check`.
+        running : dict
+            From `initial_running`, or the last update.
+        statistics : mapping of node name to BatchStatistics
+            `diagnostics.statistics` of a gradient.
 
         Returns
         -------
-        tuple
-            The two, as arrays.
+        dict
 
         Raises
         ------
-        TypeError, ValueError
-            Naming the argument, what was expected and what came.
+        ValueError
+            If a normalisation has no statistics.
         """
-        parameters = checks.parameters("parameters", parameters, self.parameter_shapes())
-        dtype = next(iter(parameters.values())).dtype
-        if isinstance(inputs, StaticInput):
-            value = checks.float_array("inputs.value", inputs.value, ("B", *self.input_shape), dtype)
-            return parameters, StaticInput(value, checks.count("inputs.steps", inputs.steps))
-        return parameters, checks.float_array("inputs", inputs, ("T", "B", *self.input_shape), dtype)
+        updated = {}
+        for name, operator in self.normalisations.items():
+            if name not in statistics:
+                raise ValueError(
+                    f"statistics: expected those of {name!r}, got {sorted(statistics)}; take the "
+                    "diagnostics of an algorithm that has run this network"
+                )
+            seen, updated[name] = statistics[name], running[name]
+            for mean, variance in zip(seen.mean, seen.variance, strict=True):
+                updated[name] = updated_running(
+                    updated[name], mean, variance, seen.entries, operator.momentum
+                )
+        return updated

@@ -216,6 +216,8 @@ class BatchNormalisation(Operator):
         Weight of a new batch in the running statistics.
     epsilon : float
         eps > 0.
+    over : {"sequence", "step"}
+        Whose statistics: of all steps and samples jointly (BN-M), or of each step's own samples (BN-S).
 
     Raises
     ------
@@ -233,8 +235,10 @@ class BatchNormalisation(Operator):
 
     momentum: float = 0.1
     epsilon: float = 1e-5
+    over: str = "sequence"
 
     def __post_init__(self) -> None:
+        checks.choice("over", self.over, ("sequence", "step"))
         object.__setattr__(self, "momentum", checks.number("momentum", self.momentum, 0, 1))
         object.__setattr__(self, "epsilon", checks.number("epsilon", self.epsilon, 0, low_open=True))
 

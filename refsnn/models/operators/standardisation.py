@@ -84,7 +84,7 @@ def standardised_jvp(
     weight, gain
         As in `standardised`.
     weight_tangent, gain_tangent : ndarray, (..., O, *fan-in) and (..., O)
-        dV and dg.
+        dV and dg; either may be without the axes in front.
 
     Returns
     -------
@@ -99,15 +99,14 @@ def standardised_jvp(
     """
     centred, root = _centred(weight)
     fan_in = centred.shape[1]
-    leading = gain_tangent.shape
-    moved = weight_tangent.reshape(*leading, fan_in)
+    moved = weight_tangent.reshape(*weight_tangent.shape[: -weight.ndim], *centred.shape)
     moved = moved - moved.mean(axis=-1, keepdims=True)
     unbiased = _real(weight, fan_in / (fan_in - 1))
     along = (centred * moved).sum(axis=-1, keepdims=True)
     tangent = gain_tangent[..., None] * centred / root + gain[:, None] * (
         moved / root - unbiased * centred * along / root**3
     )
-    return tangent.reshape(*leading, *weight.shape[1:])
+    return tangent.reshape(*tangent.shape[:-1], *weight.shape[1:])
 
 
 def _centred(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
