@@ -21,6 +21,7 @@ import numpy as np
 from refsnn import checks
 from refsnn.algorithms.layerwise import layerwise_gradient
 from refsnn.algorithms.result import Diagnostics, GradientResult
+from refsnn.algorithms.stepwise import stepwise_gradient
 from refsnn.algorithms.timekeeping import Steps
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Model, Parameters, zeros_like
@@ -78,13 +79,15 @@ def bptt(
     """
     if isinstance(model, SpikingGraph):
         kernels, cut = spiking_kernels(backend), _checked_window(window) or 0
-        windows = dict.fromkeys(model.populations, cut)
+        if model.delayed:
+            return stepwise_gradient(model, parameters, inputs, targets, kernels, cut)
         return layerwise_gradient(
             model,
             parameters,
             inputs,
             targets,
-            lambda steps, dtype: Steps(steps, dtype, kernels, windows),
+            lambda steps, dtype: Steps(steps, dtype, kernels, model.edges, cut),
+            window=cut,
         )
     checks.instance("model", model, Model, "DenseSpikingStack((64, 32, 10))")
     if isinstance(model, DenseSpikingStack):

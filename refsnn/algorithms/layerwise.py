@@ -5,6 +5,8 @@ of M coefficients: the T steps themselves (BPTT), K temporal modes (the Galerkin
 (rate-based backpropagation).  Operators have no memory and act on each coefficient alone, so this file is the
 same for all of them; how a population turns the error of its spikes into that of its current is what a
 `Timekeeping` says.
+
+The way up may be taken in blocks of steps, where the keeper can add up: then no array of length T exists.
 """
 
 from __future__ import annotations
@@ -15,14 +17,16 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from refsnn.algorithms.result import Diagnostics, GradientResult
+from refsnn.algorithms.readout import EachStepLoss, MeanLoss
+from refsnn.algorithms.result import BatchStatistics, Diagnostics, GradientResult
 from refsnn.models.contract import Parameters
-from refsnn.models.losses import LOSSES
-from refsnn.models.operators.normalisation import BatchNormalisation, per_channel
-from refsnn.models.operators.operator import LinearOperator, Operator, Weights
+from refsnn.models.operators.normalisation import BatchNormalisation, entries_of, per_channel
+from refsnn.models.operators.operator import Weights
 from refsnn.models.operators.pooling import MaxPool
 from refsnn.models.sequences import as_sequence
 from refsnn.models.spiking_graph import INPUT, Node, Population, SpikingGraph, Sum
+from refsnn.models.spiking_nodes import linear_operator
+from refsnn.models.spiking_step import check_each_step
 
 
 class Timekeeping(Protocol):
@@ -34,25 +38,27 @@ class Timekeeping(Protocol):
         What each coefficient has of a constant: biases and the mean read-out are constants in time.
     pointwise : bool
         Whether a coefficient is a value (at a time, or a rate), so that a maximum can be taken of it.
-    margins : list of float
-        Smallest distance to the threshold of each population that has run.
     """
 
     constant: np.ndarray
     pointwise: bool
-    margins: list[float]
+
+    @property
+    def margins(self) -> list[float]:
+        """Smallest distance to the threshold of each population that has run."""
+        ...
 
     @property
     def kept(self) -> list[np.ndarray]:
         """Arrays of its own that it needs on the way down."""
         ...
 
-    def readout_share(self, steps: int) -> float:
-        """What dl/d(mean read-out) is multiplied with, beside `constant`, for the read-out's coefficients."""
+    def error(self, adjoint: np.ndarray) -> np.ndarray:
+        """dL/do_t (T, B, classes) to the error of the read-out's coefficients, (M, B, classes)."""
         ...
 
-    def coefficients(self, sequence: np.ndarray) -> np.ndarray:
-        """(T, B, ...) to (M, B, ...)."""
+    def coefficients(self, name: str, sequence: np.ndarray) -> np.ndarray:
+        """(T, B, ...) of a node to (M, B, ...); of a block of steps, those so far."""
         ...
 
     def run(self, name: str, population: Population, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -63,12 +69,19 @@ class Timekeeping(Protocol):
         """Error of the spikes to error of the current, both (M, B, ...)."""
         ...
 
-    def normal(self, kept: Normalised, current: Callable[[], np.ndarray]) -> np.ndarray:
+    def normal(
+        self,
+        name: str,
+        operator: BatchNormalisation,
+        kept: Normalised,
+        current: Callable[[], np.ndarray],
+    ) -> np.ndarray:
         """Coefficients of a normalised current I^; `current()` gives those of I."""
         ...
 
     def normalisation_vjp(
         self,
+        name: str,
         operator: BatchNormalisation,
         weights: Weights,
         kept: Normalised,
@@ -86,14 +99,17 @@ class Normalised(NamedTuple):
     ----------
     normal : ndarray, (M, B, ...)
         Coefficients of the normalised current I^.
-    mean, variance, spread : ndarray, (C,)
-        mu, sigma^2 and V, jointly over time.
+    mean, variance, spread : ndarray, (1, C) or (T, C)
+        mu, sigma^2 and V, jointly over time or of each step.
+    entries : int
+        How many numbers each of them is taken of.
     """
 
     normal: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
     spread: np.ndarray
+    entries: int
 
 
 class Pass:
@@ -111,7 +127,7 @@ class Pass:
     Raises
     ------
     ValueError
-        If the graph pools maxima and the coefficients are no values.
+        If the graph pools maxima and the coefficients are no values, or has delayed nodes.
     """
 
     def __init__(self, graph: SpikingGraph, parameters: Parameters, keeper: Timekeeping) -> None:
@@ -120,15 +136,19 @@ class Pass:
                 "graph: expected operators that act on temporal modes, got max pooling, which compares "
                 "values; take average pooling, or an algorithm that keeps values (BPTT, rates)"
             )
+        if graph.delayed:
+            raise ValueError(
+                f"graph: expected no delayed nodes where each node takes all its steps at once, got "
+                f"{[node.name for node in graph.delayed]}; take an algorithm that runs step by step (BPTT, "
+                "OTTT, SLTT, forward mode)"
+            )
         self.graph, self.parameters, self.keeper = graph, parameters, keeper
         self.nodes = {node.name: node for node in graph.nodes}
-        self.weights = {
-            node.name: prepared(operator, graph.weights(parameters, node))
-            for node, operator, _ in graph.operators()
-        }
+        self.weights = graph.prepared(parameters)
         self.values: dict[str, np.ndarray] = {}  # coefficients of the input and of populations
         self.normalised: dict[str, Normalised] = {}
-        self.rates: dict[str, float] = {}
+        self.rates: dict[str, float] = {}  # summed over blocks
+        self.blocks = 0
 
     @property
     def bytes_kept(self) -> int:
@@ -139,11 +159,17 @@ class Pass:
 
     # -- up -------------------------------------------------------------------------------------------
 
-    def up(self, inputs: np.ndarray) -> np.ndarray:
-        """Run all nodes on (T, B, *input_shape); the read-out's time mean (B, classes)."""
+    def up(self, inputs: np.ndarray, averaged: bool = True) -> np.ndarray:
+        """Run all nodes on (T, B, *input_shape), all steps or the next block of them.
+
+        Returns
+        -------
+        ndarray, (1, B, classes) or (T, B, classes)
+            The read-out: of the mean of these steps (the same as its mean, for it is linear), or of each.
+        """
         waiting = Counter(name for node in self.graph.nodes for name in node.inputs)
         sequences = {INPUT: inputs}
-        self.values[INPUT] = self.keeper.coefficients(inputs)
+        self.values[INPUT] = self.keeper.coefficients(INPUT, inputs)
         for node in self.graph.nodes:
             read = [sequences[name] for name in node.inputs]
             waiting.subtract(node.inputs)
@@ -156,23 +182,43 @@ class Pass:
                 shared = waiting[node.inputs[0]] or any(np.may_share_memory(read[0], one) for one in held)
                 current = read[0].copy() if shared else read[0]
                 sequences[node.name], self.values[node.name] = self.keeper.run(node.name, node.what, current)
-                self.rates[node.name] = float(sequences[node.name].mean())
+                self.rates[node.name] = self.rates.get(node.name, 0.0) + float(sequences[node.name].mean())
             elif node is not self.graph.readout:
                 sequences[node.name] = self.forward(node, read)
-        # linear: the mean goes through it
-        return self.operator(self.graph.readout, read[0].mean(axis=0)[None])[0]
+        self.blocks += 1
+        return self.operator(self.graph.readout, read[0].mean(axis=0)[None] if averaged else read[0])
 
     def forward(self, node: Node, read: list[np.ndarray]) -> np.ndarray:
         """What a node without memory makes of what it reads, (T, B, ...)."""
         if isinstance(node.what, Sum):
             return sum(read[1:], start=read[0])
         if isinstance(node.what, BatchNormalisation):
-            steps = read[0].shape[:2]
-            outputs, record = node.what.forward(self.weights[node.name], merged(read[0]))
-            normal = self.keeper.coefficients(record.normal.reshape(*steps, *record.normal.shape[1:]))
-            self.normalised[node.name] = Normalised(normal, record.mean, record.variance, record.spread)
-            return outputs.reshape(*steps, *outputs.shape[1:])
+            return self.normalise(node, node.what, read[0])
         return self.operator(node, read[0])
+
+    def normalise(self, node: Node, operator: BatchNormalisation, current: np.ndarray) -> np.ndarray:
+        """Each group of steps by its own statistics: all steps together, or each alone."""
+        groups = [current] if operator.over == "sequence" else [step[None] for step in current]
+        outputs, records = [], []
+        for group in groups:
+            output, record = operator.forward(self.weights[node.name], merged(group))
+            outputs.append(output.reshape(*group.shape[:2], *output.shape[1:]))
+            records.append(record)
+        normals = np.concatenate(
+            [r.normal.reshape(*g.shape[:2], *g.shape[2:]) for r, g in zip(records, groups, strict=True)]
+        )
+        before = self.normalised.get(node.name)
+
+        def so_far(field: str) -> np.ndarray:
+            new = np.stack([getattr(record, field) for record in records])
+            return new if before is None else np.concatenate([getattr(before, field), new])
+
+        self.normalised[node.name] = Normalised(
+            self.keeper.coefficients(node.name, normals),
+            *(so_far("mean"), so_far("variance"), so_far("spread")),
+            entries=entries_of(records[0].normal),
+        )
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     def operator(self, node: Node, values: np.ndarray) -> np.ndarray:
         """A linear operator or a maximum on values at times, (T, B, ...)."""
@@ -192,7 +238,8 @@ class Pass:
         constant = self.keeper.constant
         if isinstance(node.what, BatchNormalisation):
             weights, source = self.weights[name], node.inputs[0]
-            normal = self.keeper.normal(self.normalised[name], lambda: self.value(source))
+            kept = self.normalised[name]
+            normal = self.keeper.normal(name, node.what, kept, lambda: self.value(source))
             shift = per_channel(weights["beta"], normal[0]) * spread_over(constant, normal)
             return per_channel(weights["gamma"], normal[0]) * normal + shift
         read = [self.value(source) for source in node.inputs]
@@ -210,7 +257,7 @@ class Pass:
         """Gradients of all parameters from the error of the read-out's coefficients, (M, B, classes)."""
         adjoints: dict[str, np.ndarray] = {self.graph.readout.name: adjoint}
         gradients: Parameters = {}
-        learning = self.learning()
+        learning = self.graph.learning
         for node in reversed(self.graph.nodes):
             error = adjoints.pop(node.name, None)
             if error is None:
@@ -231,7 +278,9 @@ class Pass:
         weights = self.weights[node.name]
         if isinstance(node.what, BatchNormalisation):
             kept, source = self.normalised[node.name], node.inputs[0]
-            return self.keeper.normalisation_vjp(node.what, weights, kept, lambda: self.value(source), error)
+            return self.keeper.normalisation_vjp(
+                node.name, node.what, weights, kept, lambda: self.value(source), error
+            )
         shape = self.graph.shapes[node.inputs[0]]
         if isinstance(node.what, MaxPool):
             _, record = node.what.forward(merged(self.value(node.inputs[0])))
@@ -246,15 +295,6 @@ class Pass:
         moved = operator.transpose(weights, merged(error), shape)
         return moved.reshape(*error.shape[:2], *shape), own
 
-    def learning(self) -> set[str]:
-        """Nodes whose error is needed: those with parameters of their own or below them."""
-        found: set[str] = set()
-        for node in self.graph.nodes:
-            own = any(name.startswith(f"{node.parameter_prefix}.") for name in self.parameters)
-            if own or found.intersection(node.inputs):
-                found.add(node.name)
-        return found
-
 
 def layerwise_gradient(
     graph: SpikingGraph,
@@ -263,8 +303,10 @@ def layerwise_gradient(
     targets: Any,
     keeper: Callable[[int, np.dtype], Timekeeping],
     scale: float = 1.0,
+    block: int | None = None,
+    window: int = 0,
 ) -> GradientResult:
-    """Loss of the mean read-out and its gradient, as the algorithm keeps time.
+    """Loss of the read-out and its gradient, as the algorithm keeps time.
 
     Parameters
     ----------
@@ -276,6 +318,11 @@ def layerwise_gradient(
         Makes the `Timekeeping` of this pass.
     scale : float
         Of the gradient; the paper of rate-based backpropagation has 1/T.
+    block : int, optional
+        How many steps are run through all nodes at a time; all by default.  Fewer only where the keeper
+        adds up.
+    window : int
+        Cut the memory of the read-out, if it has one, every so many steps from the end; 0 never.
 
     Returns
     -------
@@ -286,59 +333,53 @@ def layerwise_gradient(
     TypeError, ValueError
         For bad arguments, and for operators that the algorithm cannot go through.
     """
-    parameters, inputs, targets = graph.check(parameters, inputs, targets)
+    parameters, inputs, targets = graph.check_arrays(parameters, inputs, targets)
     steps, dtype = len(inputs), next(iter(parameters.values())).dtype
     time = keeper(steps, dtype)
     run = Pass(graph, parameters, time)
-    outputs = run.up(as_sequence(inputs))
-    loss_function, loss_gradient = LOSSES[graph.loss_function]
-    # the mean read-out is a constant in time: what a coefficient has of it
-    share = time.constant * dtype.type(scale * time.readout_share(steps))
-    adjoint = share[:, None, None] * loss_gradient(outputs, targets)
+    if block is not None:
+        check_blocks(graph)
+    loss = (EachStepLoss if graph.loss_over == "each_step" or graph.readout_leak else MeanLoss)(
+        graph, targets
+    )
+    for first in range(0, steps, block or steps):
+        piece = as_sequence(inputs[first : first + (block or steps)])
+        loss.add(run.up(piece, averaged=loss.averaged), len(piece))
     bytes_kept = run.bytes_kept  # the way down uses them up
-    gradients = run.down(adjoint)
+    gradients = run.down(time.error(dtype.type(scale) * loss.adjoint(window)))
     return GradientResult(
-        loss=float(loss_function(outputs, targets)),
+        loss=loss.value(),
         gradients=gradients,
         diagnostics=Diagnostics(
             steps_executed=steps,
             bytes_kept=bytes_kept,
-            outputs=outputs,
-            spike_rates=run.rates,
+            outputs=loss.outputs(),
+            spike_rates={name: rate / run.blocks for name, rate in run.rates.items()},
             margin=min(time.margins, default=None),
+            statistics={
+                name: BatchStatistics(kept.mean, kept.variance, kept.entries)
+                for name, kept in run.normalised.items()
+            },
         ),
     )
 
 
-def linear_operator(node: Node) -> LinearOperator:
-    """The operator of a node that is known to be linear; one of another kind is not known here.
+def check_blocks(graph: SpikingGraph) -> None:
+    """Refuse to run a graph in blocks of steps if it normalises over the whole sequence.
+
+    Parameters
+    ----------
+    graph : SpikingGraph
+        The network.
 
     Raises
     ------
-    TypeError
-        For an operator that no pass knows how to go through.
-
-    Examples
-    --------
-    >>> linear_operator(Node("pool", ("input",), MaxPool(2)))
-    Traceback (most recent call last):
-    ...
-    TypeError: node 'pool': expected a linear operator, got MaxPool
+    ValueError
+        Naming the normalisation.
     """
-    if not isinstance(node.what, LinearOperator):
-        raise TypeError(f"node {node.name!r}: expected a linear operator, got {type(node.what).__name__}")
-    return node.what
-
-
-def prepared(operator: Operator, weights: Weights) -> Weights:
-    """Weights of an operator with what is made of them once a pass.
-
-    Examples
-    --------
-    >>> prepared(MaxPool(2), {})
-    {}
-    """
-    return operator.prepared(weights) if isinstance(operator, LinearOperator) else weights
+    for node in graph.nodes:
+        if isinstance(node.what, BatchNormalisation):
+            check_each_step(node.name, node.what)
 
 
 def merged(values: np.ndarray) -> np.ndarray:

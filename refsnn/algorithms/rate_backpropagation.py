@@ -74,6 +74,8 @@ def rate_backpropagation(
     *,
     mode: str = "multi_step",
     scale: str = "paper",
+    step_statistics: str = "mean",
+    input_rate: str = "mean",
     backend: str = "cpu",
 ) -> GradientResult:
     """Gradient by one backward pass over rates.
@@ -92,6 +94,12 @@ def rate_backpropagation(
         T loop inside each layer, or outside the network; without normalisation the same gradient.
     scale : {"paper", "bptt"}
         With the paper's 1/T on the gradient, or without it.
+    step_statistics : {"mean", "last", "exact"}
+        What the rate pass makes of normalisation by statistics of each step (BN-S): their averages, the last
+        step's as the official code does, or the paper's formula taken literally, in memory O(T).
+    input_rate : {"mean", "last"}
+        What the rate pass sees of the input: its time mean, or the last frame as the official code does in
+        its single-step mode.
     backend : {"plain", "cpu", "cuda"}
         Which kernels run the neurons.
 
@@ -120,7 +128,17 @@ def rate_backpropagation(
     checks.choice("mode", mode, MODES)
     checks.choice("scale", scale, SCALES)
     if isinstance(model, SpikingGraph):
-        return _on_a_graph(model, parameters, inputs, targets, mode, scale, spiking_kernels(backend))
+        return _on_a_graph(
+            model,
+            parameters,
+            inputs,
+            targets,
+            mode,
+            scale,
+            spiking_kernels(backend),
+            step_statistics,
+            input_rate,
+        )
     parameters, inputs, targets = model.check(parameters, inputs, targets)
     simulate = simulate_multi_step if mode == "multi_step" else simulate_single_step
     record = simulate(model, parameters, inputs, spiking_kernels(backend))
@@ -150,17 +168,18 @@ def _on_a_graph(
     mode: str,
     scale: str,
     kernels: ModuleType,
+    step_statistics: str,
+    input_rate: str,
 ) -> GradientResult:
-    """The multi-step mode on any graph: one coefficient, the average, in a layer-wise pass."""
-    if mode != "multi_step":
-        raise ValueError(f"mode: expected 'multi_step' for a SpikingGraph, got {mode!r}")
+    """Either mode on any graph: one coefficient, the average, in a layer-wise pass."""
     return layerwise_gradient(
         graph,
         parameters,
         inputs,
         targets,
-        lambda steps, dtype: Rates(dtype, kernels),
+        lambda steps, dtype: Rates(steps, dtype, kernels, graph.edges, step_statistics, input_rate),
         scale=1 / len(inputs) if scale == "paper" else 1.0,
+        block=1 if mode == "single_step" else None,
     )
 
 

@@ -10,6 +10,23 @@ from refsnn.models.contract import Parameters
 
 
 @dataclass(frozen=True)
+class BatchStatistics:
+    """What a batch normalisation has seen, for running statistics.
+
+    Attributes
+    ----------
+    mean, variance : ndarray, (1, C) or (T, C)
+        mu and sigma^2 (biased), jointly over time or of each step.
+    entries : int
+        How many numbers each of them is taken of.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    entries: int
+
+
+@dataclass(frozen=True)
 class Diagnostics:
     """What happened during a run.
 
@@ -32,6 +49,8 @@ class Diagnostics:
     two_cycle : bool or None
         Whether the free phase ended in an orbit of period two, for convergent networks: then nothing of the
         result is a gradient at a steady state.
+    statistics : dict of str to BatchStatistics
+        Of each batch normalisation, for `refsnn.algorithms.running.updated_running`.
     """
 
     steps_executed: int
@@ -41,6 +60,7 @@ class Diagnostics:
     margin: float | None = None
     residual: float | None = None
     two_cycle: bool | None = None
+    statistics: dict[str, BatchStatistics] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def temporal_galerkin(
             parameters,
             inputs,
             targets,
-            lambda steps, dtype: Modes(_checked_basis(basis, n_modes, steps, dtype), kernels),
+            lambda steps, dtype: Modes(_checked_basis(basis, n_modes, steps, dtype), kernels, model.edges),
         )
     parameters, inputs, targets = model.check(parameters, inputs, targets)
     steps, dtype = len(inputs), parameters["readout.bias"].dtype

@@ -7,13 +7,15 @@ rates     M = 1   the average; g = mean_t psi_t rho_t a neuron                  
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
 
+from refsnn import checks
 from refsnn.algorithms.layerwise import Normalised
+from refsnn.equations.spiking import SpikingNeuron
+from refsnn.models.edges import ALL_EDGES, Edges
 from refsnn.models.operators.normalisation import (
     BatchNormalisation,
     normalised,
@@ -21,8 +23,16 @@ from refsnn.models.operators.normalisation import (
     scaled_vjp,
 )
 from refsnn.models.operators.operator import Weights
-from refsnn.models.operators.rate_normalisation import normalised_modes_vjp, rate_vjp, scaled_modes_vjp
-from refsnn.models.spiking_graph import Population
+from refsnn.models.operators.rate_normalisation import (
+    exact_rate_vjp,
+    normalised_modes_vjp,
+    rate_statistics,
+    rate_vjp,
+    scaled_modes_vjp,
+)
+from refsnn.models.spiking_graph import INPUT, Population
+
+STEP_STATISTICS = ("mean", "last", "exact")
 
 
 class Steps:
@@ -36,26 +46,19 @@ class Steps:
         Of the parameters.
     kernels : module
         From `refsnn.kernels.spiking_kernels`.
-    windows : mapping of population name to int
-        Cut the gradient along the potential of that population every so many steps from the end; 1 cuts
-        the leak edge everywhere, 0 (also for a name that is missing) nowhere.
-    detached : mapping of population name to bool
-        Whether the reset of that population is a constant; its neuron's own `detach_reset` by default.
+    edges : Edges
+        Which edges of time the gradient uses.
+    window : int
+        Cut the gradient along all potentials every so many steps from the end; 0 nowhere.
     """
 
     pointwise = True
 
     def __init__(
-        self,
-        steps: int,
-        dtype: np.dtype,
-        kernels: ModuleType,
-        windows: Mapping[str, int] | None = None,
-        detached: Mapping[str, bool] | None = None,
+        self, steps: int, dtype: np.dtype, kernels: ModuleType, edges: Edges = ALL_EDGES, window: int = 0
     ) -> None:
-        self.steps, self.kernels = steps, kernels
+        self.steps, self.kernels, self.edges, self.window = steps, kernels, edges, window
         self.constant = np.ones(steps, dtype)
-        self.windows, self.detached = windows or {}, detached or {}
         self.charged: dict[str, np.ndarray] = {}
         self.margins: list[float] = []
 
@@ -64,21 +67,19 @@ class Steps:
         """The charged potentials."""
         return list(self.charged.values())
 
-    def readout_share(self, steps: int) -> float:
-        """1/T at every step."""
-        return 1 / steps
+    def error(self, adjoint: np.ndarray) -> np.ndarray:
+        """The adjoint itself."""
+        return adjoint
 
-    def coefficients(self, sequence: np.ndarray) -> np.ndarray:
+    def coefficients(self, name: str, sequence: np.ndarray) -> np.ndarray:
         """The sequence itself."""
         return sequence
 
     def run(self, name: str, population: Population, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Spikes, twice; the charged potential is kept, over the current."""
         neuron = population.neuron
-        spikes, potential = (
-            np.empty_like(current),
-            np.full(current[0].size, neuron.reset_value, current.dtype),
-        )
+        spikes = np.empty_like(current)
+        potential = np.full(current[0].size, neuron.reset_value, current.dtype)
         self.kernels.forward(neuron, flat(current), potential, flat(current), flat(spikes))
         self.charged[name] = current
         self.margins.append(float(np.abs(current - current.dtype.type(neuron.threshold)).min()))
@@ -86,40 +87,44 @@ class Steps:
 
     def pull_back(self, name: str, population: Population, adjoint: np.ndarray) -> np.ndarray:
         """The adjoint of the neuron's recursion, back through time; over the charged potential."""
-        neuron = population.neuron
-        if name in self.detached:
-            neuron = replace(neuron, detach_reset=self.detached[name])
-        charged = self.charged.pop(name)
+        neuron, charged = self.edges.neuron(name, population.neuron), self.charged.pop(name)
         potential_adjoint = np.zeros(charged[0].size, charged.dtype)
-        window = min(self.windows.get(name, 0), self.steps)
-        self.kernels.backward(
-            neuron,
-            flat(charged),
-            flat(np.ascontiguousarray(adjoint)),
-            potential_adjoint,
-            flat(charged),
-            window,
-        )
+        window = min(self.window, self.steps) if self.edges.has_leak(name) else 1
+        arrays = flat(charged), flat(np.ascontiguousarray(adjoint)), potential_adjoint, flat(charged)
+        self.kernels.backward(neuron, *arrays, window)
         return charged
 
-    def normal(self, kept: Normalised, current: Callable[[], np.ndarray]) -> np.ndarray:
+    def normal(
+        self,
+        name: str,
+        operator: BatchNormalisation,
+        kept: Normalised,
+        current: Callable[[], np.ndarray],
+    ) -> np.ndarray:
         """What was kept on the way up."""
         return kept.normal
 
     def normalisation_vjp(
         self,
+        name: str,
         operator: BatchNormalisation,
         weights: Weights,
         kept: Normalised,
         current: Callable[[], np.ndarray],
         adjoint: np.ndarray,
     ) -> tuple[np.ndarray, Weights]:
-        """The exact vjp, jointly over time and batch."""
+        """The exact vjp of each group of steps that was normalised together."""
         joined = adjoint.reshape(-1, *adjoint.shape[2:])
-        normal = kept.normal.reshape(joined.shape)
-        by_normal, by_gain, by_bias = scaled_vjp(joined, normal, weights["gamma"])
-        by_current = normalised_vjp(by_normal, normal, kept.spread)
-        return by_current.reshape(adjoint.shape), {"gamma": by_gain, "beta": by_bias}
+        by_normal, by_gain, by_bias = scaled_vjp(joined, kept.normal.reshape(joined.shape), weights["gamma"])
+        groups = len(kept.spread)
+        grouped = groups, -1, *adjoint.shape[2:]
+        by_current = [
+            normalised_vjp(*group)
+            for group in zip(
+                by_normal.reshape(grouped), kept.normal.reshape(grouped), kept.spread, strict=True
+            )
+        ]
+        return np.stack(by_current).reshape(adjoint.shape), {"gamma": by_gain, "beta": by_bias}
 
 
 def flat(sequence: np.ndarray) -> np.ndarray:
@@ -142,12 +147,20 @@ class Modes:
         Orthonormal modes phi_k(t).
     kernels : module
         From `refsnn.kernels.spiking_kernels`.
+    edges : Edges
+        Of which only resets may be switched.
+
+    Raises
+    ------
+    ValueError
+        For a leak that is cut.
     """
 
     pointwise = False
 
-    def __init__(self, basis: np.ndarray, kernels: ModuleType) -> None:
-        self.basis, self.kernels = basis, kernels
+    def __init__(self, basis: np.ndarray, kernels: ModuleType, edges: Edges = ALL_EDGES) -> None:
+        check_leaks(edges)
+        self.basis, self.kernels, self.edges = basis, kernels, edges
         self.constant = basis.sum(axis=1)
         self.gains: dict[str, np.ndarray] = {}
         self.margins: list[float] = []
@@ -157,18 +170,18 @@ class Modes:
         """The gains G_jk."""
         return list(self.gains.values())
 
-    def readout_share(self, steps: int) -> float:
-        """1/T, times what each mode has of a constant."""
-        return 1 / steps
+    def error(self, adjoint: np.ndarray) -> np.ndarray:
+        """sum_t phi_k(t) of the adjoint."""
+        return np.tensordot(self.basis, adjoint, axes=1)
 
-    def coefficients(self, sequence: np.ndarray) -> np.ndarray:
+    def coefficients(self, name: str, sequence: np.ndarray) -> np.ndarray:
         """sum_t phi_k(t) of the sequence."""
         return np.tensordot(self.basis, sequence, axes=1)
 
     def run(self, name: str, population: Population, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Spikes over the current, and E_k; G_jk is kept."""
         modes, size, shape, dtype = len(self.basis), current[0].size, current.shape[1:], current.dtype
-        neuron = population.neuron
+        neuron = self.edges.neuron(name, population.neuron)
         gains, coefficients = np.zeros((modes, modes, size), dtype), np.zeros((modes, size), dtype)
         potential, factor = np.full(size, neuron.reset_value, dtype), np.zeros(size, dtype)
         traces, margin = np.zeros((modes, size), dtype), np.full(size, np.inf, dtype)
@@ -182,81 +195,144 @@ class Modes:
         """a_k = sum_j G_jk d_j."""
         return np.einsum("jk...,j...->k...", self.gains[name], adjoint)
 
-    def normal(self, kept: Normalised, current: Callable[[], np.ndarray]) -> np.ndarray:
+    def normal(
+        self,
+        name: str,
+        operator: BatchNormalisation,
+        kept: Normalised,
+        current: Callable[[], np.ndarray],
+    ) -> np.ndarray:
         """What was kept on the way up."""
         return kept.normal
 
     def normalisation_vjp(
         self,
+        name: str,
         operator: BatchNormalisation,
         weights: Weights,
         kept: Normalised,
         current: Callable[[], np.ndarray],
         adjoint: np.ndarray,
     ) -> tuple[np.ndarray, Weights]:
-        """The joint vjp of an error that is a sum of modes."""
+        """The joint vjp of an error that is a sum of modes.
+
+        Raises
+        ------
+        ValueError
+            For statistics of each step, which do not act mode by mode.
+        """
+        if operator.over != "sequence":
+            raise ValueError(
+                f"graph: expected normalisation over the sequence under temporal modes, got {operator}; "
+                "statistics of each step mix the modes; take over='sequence'"
+            )
         by_normal, by_gain, by_bias = scaled_modes_vjp(adjoint, kept.normal, self.constant, weights["gamma"])
         steps = self.basis.shape[1]
-        by_current = normalised_modes_vjp(by_normal, kept.normal, self.constant, kept.spread, steps)
+        by_current = normalised_modes_vjp(by_normal, kept.normal, self.constant, kept.spread[0], steps)
         return by_current, {"gamma": by_gain, "beta": by_bias}
 
 
 class Rates:
-    """One average: rate-based backpropagation, multi-step.
+    """One average: rate-based backpropagation.
 
-    A coefficient is a mean over time, so a constant is worth 1.
+    A coefficient is a mean over time, so a constant is worth 1.  Sums are added to block by block, so that
+    steps may come one at a time.
 
     Parameters
     ----------
+    steps : int
+        T.
     dtype : dtype
         Of the parameters.
     kernels : module
         From `refsnn.kernels.spiking_kernels`.
+    edges : Edges
+        Of which only resets may be switched.
+    step_statistics : {"mean", "last", "exact"}
+        What the rate pass makes of statistics that were taken step by step (BN-S).
+    input_rate : {"mean", "last"}
+        What it sees of the input: the time mean, or the last frame as the official single-step code does.
+
+    Raises
+    ------
+    ValueError
+        For an unknown option, or a leak that is cut.
     """
 
     pointwise = True
 
-    def __init__(self, dtype: np.dtype, kernels: ModuleType) -> None:
-        self.kernels = kernels
+    def __init__(
+        self,
+        steps: int,
+        dtype: np.dtype,
+        kernels: ModuleType,
+        edges: Edges = ALL_EDGES,
+        step_statistics: str = "mean",
+        input_rate: str = "mean",
+    ) -> None:
+        checks.choice("step_statistics", step_statistics, STEP_STATISTICS)
+        checks.choice("input_rate", input_rate, ("mean", "last"))
+        check_leaks(edges)
+        self.steps, self.kernels, self.edges = steps, kernels, edges
+        self.step_statistics, self.input_rate = step_statistics, input_rate
         self.constant = np.ones(1, dtype)
-        self.slopes: dict[str, np.ndarray] = {}
-        self.margins: list[float] = []
+        self.running: dict[str, RunningNeurons] = {}
+        self.sums: dict[str, np.ndarray] = {}
+        self.normals: dict[str, list[np.ndarray]] = {}
+
+    @property
+    def margins(self) -> list[float]:
+        """Of each population."""
+        return [float(neurons.margin.min()) for neurons in self.running.values()]
 
     @property
     def kept(self) -> list[np.ndarray]:
-        """The rate Jacobians."""
-        return list(self.slopes.values())
+        """The sums of slopes, and what "exact" normalisation needs."""
+        exact = [array for arrays in self.normals.values() for array in arrays]
+        return [neurons.slopes for neurons in self.running.values()] + exact
 
-    def readout_share(self, steps: int) -> float:
-        """1: the error of an average is that of all its steps together."""
-        return 1.0
+    def error(self, adjoint: np.ndarray) -> np.ndarray:
+        """The error of an average is that of all its steps together."""
+        return adjoint.sum(axis=0, keepdims=True)
 
-    def coefficients(self, sequence: np.ndarray) -> np.ndarray:
-        """The mean over time."""
-        return sequence.mean(axis=0)[None]
+    def coefficients(self, name: str, sequence: np.ndarray) -> np.ndarray:
+        """The mean over time of the steps so far; while they last, of T."""
+        if name == INPUT and self.input_rate == "last":
+            return sequence[-1:].copy()
+        if name != INPUT and self.step_statistics == "exact":
+            self.normals.setdefault(name, []).append(sequence)
+        total = sequence.sum(axis=0, keepdims=True)
+        self.sums[name] = self.sums[name] + total if name in self.sums else total
+        return self.sums[name] / total.dtype.type(self.steps)
 
     def run(self, name: str, population: Population, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Spikes over the current, and the rate e; the rate Jacobian g is kept."""
-        neuron, steps, shape = population.neuron, len(current), current.shape[1:]
-        size, dtype = current[0].size, current.dtype
-        potential, trace = np.full(size, neuron.reset_value, dtype), np.ones(size, dtype)
-        slopes, spikes, margin = np.zeros(size, dtype), np.zeros(size, dtype), np.full(size, np.inf, dtype)
-        state = potential, trace, slopes, spikes, margin
-        self.kernels.rate_forward(neuron, flat(current), *state, flat(current))
-        self.slopes[name] = (slopes / steps).reshape(shape)
-        self.margins.append(float(margin.min()))
-        return current, (spikes / steps).reshape(1, *shape)
+        """Spikes over the current, and the rate e; what becomes the rate Jacobian g is kept."""
+        if name not in self.running:
+            neuron = self.edges.neuron(name, population.neuron)
+            self.running[name] = RunningNeurons(neuron, current.shape[1:], current.dtype)
+        neurons = self.running[name]
+        neurons.run(current, self.kernels)
+        return current, neurons.spikes[None] / current.dtype.type(self.steps)
 
     def pull_back(self, name: str, population: Population, adjoint: np.ndarray) -> np.ndarray:
         """d_c = g d_r."""
-        return self.slopes[name] * adjoint
+        return self.running[name].slopes / adjoint.dtype.type(self.steps) * adjoint
 
-    def normal(self, kept: Normalised, current: Callable[[], np.ndarray]) -> np.ndarray:
+    def normal(
+        self,
+        name: str,
+        operator: BatchNormalisation,
+        kept: Normalised,
+        current: Callable[[], np.ndarray],
+    ) -> np.ndarray:
         """c^ = (c - mu_r) / sqrt(V_r): behind max pooling not the mean of what was normalised."""
-        return normalised(current()[0], kept.mean, kept.spread)[None]
+        if self._is_exact(operator):
+            return kept.normal
+        return normalised(current()[0], *self._statistics(operator, kept))[None]
 
     def normalisation_vjp(
         self,
+        name: str,
         operator: BatchNormalisation,
         weights: Weights,
         kept: Normalised,
@@ -264,8 +340,67 @@ class Rates:
         adjoint: np.ndarray,
     ) -> tuple[np.ndarray, Weights]:
         """Value replacement: the statistics keep their values, and move with c."""
-        average = current()[0]
-        normal = normalised(average, kept.mean, kept.spread)
+        normal = self.normal(name, operator, kept, current)[0]
         by_normal, by_gain, by_bias = scaled_vjp(adjoint[0], normal, weights["gamma"])
-        by_current = rate_vjp(by_normal, average, normal, kept.spread, operator.epsilon)
-        return by_current[None], {"gamma": by_gain, "beta": by_bias}
+        gradients = {"gamma": by_gain, "beta": by_bias}
+        if self._is_exact(operator):
+            normals = np.concatenate(self.normals[name])
+            return exact_rate_vjp(by_normal, normals, kept.spread)[None], gradients
+        _, spread = self._statistics(operator, kept)
+        return rate_vjp(by_normal, current()[0], normal, spread, operator.epsilon)[None], gradients
+
+    def _is_exact(self, operator: BatchNormalisation) -> bool:
+        return operator.over == "step" and self.step_statistics == "exact"
+
+    def _statistics(self, operator: BatchNormalisation, kept: Normalised) -> tuple[np.ndarray, np.ndarray]:
+        """mu_r and V_r."""
+        option = self.step_statistics if operator.over == "step" else "joint"
+        return rate_statistics(option, kept.mean, kept.variance, operator.epsilon)
+
+
+class RunningNeurons:
+    """State and sums of a population between calls of the rate kernel.
+
+    Parameters
+    ----------
+    neuron : SpikingNeuron
+        Hyper-parameters.
+    shape : tuple of int
+        (B, ...).
+    dtype : dtype
+        Of the parameters.
+    """
+
+    def __init__(self, neuron: SpikingNeuron, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.neuron = neuron
+        self.potential = np.full(shape, neuron.reset_value, dtype)
+        self.trace = np.ones(shape, dtype)
+        self.slopes = np.zeros(shape, dtype)
+        self.spikes = np.zeros(shape, dtype)
+        self.margin = np.full(shape, np.inf, dtype)
+
+    def run(self, current: np.ndarray, kernels: ModuleType) -> None:
+        """Advance by the steps of `current`, (T, B, ...); spikes are written over it, and sums added to."""
+        state = self.potential, self.trace, self.slopes, self.spikes, self.margin
+        kernels.rate_forward(
+            self.neuron, flat(current), *(array.reshape(-1) for array in state), flat(current)
+        )
+
+
+def check_leaks(edges: Edges) -> None:
+    """Refuse edges that an average over time cannot do without.
+
+    Raises
+    ------
+    ValueError
+        For a leak that is cut.
+
+    Examples
+    --------
+    >>> check_leaks(Edges(reset=False))
+    """
+    if edges.leak is not True:
+        raise ValueError(
+            f"edges: expected leak=True under rates and temporal modes, got leak={edges.leak!r}; only BPTT "
+            "has these switches"
+        )

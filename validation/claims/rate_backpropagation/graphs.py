@@ -148,12 +148,12 @@ def galerkin_ends_with_normalisation(rng: np.random.Generator) -> Measured:
 )
 def variance_of_the_average(rng: np.random.Generator) -> Measured:
     graph, parameters, inputs, _ = live(rng, residual(random_neuron(rng, RESETS[0], SMOOTH)), static=False)
-    run = Pass(graph, parameters, Rates(np.dtype(float), spiking_kernels("plain")))
+    run = Pass(graph, parameters, Rates(len(inputs), np.dtype(float), spiking_kernels("plain")))
     run.up(inputs)
     kept, average = run.normalised["block.1.norm"], run.value("block.1.current")[0]
     truth = kept.normal[0]  # the time mean of what was normalised on the way up
     variance = statistics(average)[1]
-    require(bool((variance < kept.variance).all()), "the averages vary as much as the currents")
-    wrong = normalised(average, kept.mean, variance + 1e-5)
-    right = normalised(average, kept.mean, kept.spread)
+    require(bool((variance < kept.variance[0]).all()), "the averages vary as much as the currents")
+    wrong = normalised(average, kept.mean[0], variance + 1e-5)
+    right = normalised(average, kept.mean[0], kept.spread[0])
     return Measured(float(np.abs(wrong - truth).max()), float(np.abs(right - truth).max()))
