@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from stack_cases import Network, assert_gradients_agree, is_live, largest_difference, make, networks
 
-from refsnn.algorithms.bptt import bptt, bptt_over_layers, bptt_over_steps
+from refsnn.algorithms.bptt import bptt, bptt_over_steps
 from refsnn.algorithms.forward_mode import forward_mode, rtrl
 from refsnn.algorithms.rate_backpropagation import rate_backpropagation
 from refsnn.algorithms.temporal_galerkin import temporal_galerkin
@@ -40,7 +40,7 @@ def by_backend(network: Network, backend: str) -> dict[str, dict[str, np.ndarray
 @given(network=networks())
 @settings(max_examples=40)
 def test_bptt_is_its_twins_and_the_oracle(network):
-    layers = bptt_over_layers(*network.arguments, backend="plain")
+    layers = bptt(*network.arguments, backend="plain")
     steps = bptt_over_steps(*network.arguments)
     forward = rtrl(*network.arguments)
     assert layers.loss == pytest.approx(steps.loss, rel=1e-13)
@@ -203,7 +203,7 @@ def test_float32_stays_float32():
             f"{name}, {backend}": result
             for backend in ("plain", "cpu")
             for name, result in {
-                "layers": bptt_over_layers(*arguments, backend=backend),
+                "layers": bptt(*arguments, backend=backend),
                 "truncated": truncated_bptt(*arguments, window=2, backend=backend),
                 "rate": rate_backpropagation(*arguments, backend=backend),
                 "rate, single step": rate_backpropagation(*arguments, mode="single_step", backend=backend),

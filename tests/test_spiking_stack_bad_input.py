@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from stack_cases import Network, make
 
-from refsnn.algorithms.bptt import bptt, bptt_over_layers, bptt_over_steps
+from refsnn.algorithms.bptt import bptt, bptt_over_steps
 from refsnn.algorithms.forward_mode import forward_mode, rtrl
 from refsnn.algorithms.rate_backpropagation import rate_backpropagation
 from refsnn.algorithms.temporal_galerkin import cosine_basis, temporal_galerkin
@@ -25,7 +25,6 @@ from refsnn.models.spiking_stack import DenseSpikingStack
 
 ALGORITHMS = {
     "bptt": bptt,
-    "bptt_over_layers": bptt_over_layers,
     "bptt_over_steps": bptt_over_steps,
     "truncated_bptt": lambda *arguments: truncated_bptt(*arguments, window=2),
     "rtrl": rtrl,

@@ -11,7 +11,8 @@ import numpy as np
 from refsnn.algorithms.bptt import bptt
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.models.contract import Parameters, StaticInput
-from refsnn.models.spiking_stack import DenseSpikingStack, Inputs
+from refsnn.models.spiking_stack import DenseSpikingStack
+from refsnn.models.spiking_structure import Inputs
 from validation.ledger import VacuousError
 
 LIVE = (0.05, 0.95)

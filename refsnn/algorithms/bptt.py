@@ -6,30 +6,33 @@ For the recursion s_t = F(x_t, s_{t-1}, theta) with L = loss(s_T, y), and lambda
     lambda_{t-1} = (dF/ds)^T lambda_t,          linearised at s_{t-1}, where the step started,
     dL/dtheta = sum_t (dF/dtheta)^T lambda_t.
 
-`bptt_over_steps` is just that, for any model.  `bptt_over_layers` is the same gradient for a stack whose
-layers have no recurrence but their own potential: layer by layer, all time steps in one product, the
-charged potential the only thing kept (Yu 2024, Eq. 2).  For spiking neurons "gradient" means surrogate
-gradient: the derivative of a spike is the surrogate psi.
+`bptt_over_steps` is just that, for any model.  For a spiking graph without delayed edges `bptt` takes each
+node with all its time steps at once: what stands between populations is linear in space, and a population
+runs back through time with the charged potential as the only thing kept (Yu 2024, Eq. 2),
+
+    dL/dh_t = psi(h_t) dL/ds_t + leak dv/dh dL/dh_{t+1},    dL/dI_t = dL/dh_t,    dL/dW = sum_t dL/dI_t z_t^T.
+
+"Gradient" means surrogate gradient there: the derivative of a spike is the surrogate psi.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from refsnn import checks
-from refsnn.algorithms.layerwise import layerwise_gradient
+from refsnn.algorithms.layerwise import Normalised, flat, layerwise_gradient
 from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.algorithms.stepwise import stepwise_gradient
-from refsnn.algorithms.timekeeping import Steps
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Model, Parameters, zeros_like
-from refsnn.models.losses import LOSSES
-from refsnn.models.sequences import as_sequence, spike_statistics
-from refsnn.models.spiking_graph import SpikingGraph
-from refsnn.models.spiking_layer import spiking_layer_backward, spiking_layer_forward
-from refsnn.models.spiking_stack import DenseSpikingStack
+from refsnn.models.edges import ALL_EDGES, Edges
+from refsnn.models.operators.normalisation import BatchNormalisation, normalised_vjp, scaled_vjp
+from refsnn.models.operators.operator import Weights
+from refsnn.models.spiking_graph import Population, SpikingGraph
 
 
 def bptt(
@@ -57,7 +60,7 @@ def bptt(
         Cut the state's gradient every so many steps, counted from the end; None never cuts
         (see `truncated_bptt`).
     backend : {"plain", "cpu", "cuda"}
-        Which kernels run the neurons of a spiking stack.
+        Which kernels run the neurons of a spiking network.
 
     Returns
     -------
@@ -71,6 +74,7 @@ def bptt(
 
     Examples
     --------
+    >>> from refsnn.models.spiking_stack import DenseSpikingStack
     >>> stack = DenseSpikingStack((4, 8, 3))
     >>> rng = np.random.default_rng(0)
     >>> result = bptt(stack, stack.initialise(rng, gain=3.0), rng.random((5, 2, 4)), [0, 2])
@@ -90,8 +94,6 @@ def bptt(
             window=cut,
         )
     checks.instance("model", model, Model, "DenseSpikingStack((64, 32, 10))")
-    if isinstance(model, DenseSpikingStack):
-        return bptt_over_layers(model, parameters, inputs, targets, window=window, backend=backend)
     return bptt_over_steps(model, parameters, inputs, targets, window=window)
 
 
@@ -119,6 +121,7 @@ def bptt_over_steps(
 
     Examples
     --------
+    >>> from refsnn.models.spiking_stack import DenseSpikingStack
     >>> stack = DenseSpikingStack((4, 8, 3))
     >>> rng = np.random.default_rng(0)
     >>> arguments = stack.initialise(rng, gain=3.0), rng.random((5, 2, 4)), [0, 2]
@@ -155,98 +158,103 @@ def bptt_over_steps(
     )
 
 
-def bptt_over_layers(
-    model: DenseSpikingStack,
-    parameters: Parameters,
-    inputs: Any,
-    targets: Any,
-    *,
-    window: int | None = None,
-    backend: str = "cpu",
-) -> GradientResult:
-    """BPTT of a spiking stack, layer by layer (Yu 2024, Eq. 2); keeps the charged potentials.
+class Steps:
+    """All T steps: backpropagation through time, with switches on the edges of time.
 
     Parameters
     ----------
-    model : DenseSpikingStack
-        The network.
-    parameters, inputs, targets, window, backend
-        As in `bptt`.
-
-    Returns
-    -------
-    GradientResult
-        Loss, gradients keyed like the parameters, diagnostics with rates and margin.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For arguments of wrong kind, shape or range.
-
-    Examples
-    --------
-    >>> stack = DenseSpikingStack((4, 8, 3))
-    >>> rng = np.random.default_rng(0)
-    >>> result = bptt_over_layers(stack, stack.initialise(rng, gain=3.0), rng.random((5, 2, 4)), [0, 2])
-    >>> 0 < result.diagnostics.spike_rates["layer.1"] < 1
-    True
+    steps : int
+        T.
+    dtype : dtype
+        Of the parameters.
+    kernels : module
+        From `refsnn.kernels.spiking_kernels`.
+    edges : Edges
+        Which edges of time the gradient uses.
+    window : int
+        Cut the gradient along all potentials every so many steps from the end; 0 nowhere.
     """
-    window = _checked_window(window)
-    parameters, inputs, targets = model.check(parameters, inputs, targets)
-    spiking_kernels(backend)  # refuses an unknown or absent backend, also for a stack without spikes
-    neuron = model.neuron
-    inputs = as_sequence(inputs)
-    steps = inputs.shape[0]
 
-    # Forward: I_t = W s_t + b for all t at once, then the neurons.
-    spikes, charged = inputs, {}
-    for index in model.hidden:
-        name = f"layer.{index}"
-        weight, bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
-        spikes, charged[name] = spiking_layer_forward(neuron, weight, bias, spikes, backend)
-    outputs = model.mean_readout(parameters, spikes.mean(axis=0))
-    loss_function, loss_gradient = LOSSES[model.loss_function]
-    rates, margin = spike_statistics(neuron, charged)
-    bytes_kept = sum(array.nbytes for array in charged.values())
+    pointwise = True
 
-    # Backward: every o_t has the same adjoint, 1/T of the mean's.
-    readout_adjoint = loss_gradient(outputs, targets) / steps
-    gradients = {
-        "readout.weight": readout_adjoint.T @ spikes.sum(axis=0),
-        "readout.bias": steps * readout_adjoint.sum(axis=0),
-    }
-    spike_adjoint = np.empty_like(spikes)
-    spike_adjoint[:] = readout_adjoint @ parameters["readout.weight"]
-    del spikes
-    for index in reversed(model.hidden):
-        name = f"layer.{index}"
-        weight, bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
-        below = _spikes_of(model, charged[f"layer.{index - 1}"]) if index > 1 else inputs
-        gradients[f"{name}.weight"], gradients[f"{name}.bias"], spike_adjoint = spiking_layer_backward(
-            neuron,
-            weight,
-            bias,
-            below,
-            charged.pop(name),
-            spike_adjoint,
-            backend,
-            window=window or 0,
-            with_inputs=index > 1,
-            overwrite_charged=True,
-        )
-    return GradientResult(
-        loss=float(loss_function(outputs, targets)),
-        gradients={name: gradients[name] for name in parameters},
-        diagnostics=Diagnostics(
-            steps_executed=steps, bytes_kept=bytes_kept, outputs=outputs, spike_rates=rates, margin=margin
-        ),
-    )
+    def __init__(
+        self, steps: int, dtype: np.dtype, kernels: ModuleType, edges: Edges = ALL_EDGES, window: int = 0
+    ) -> None:
+        self.steps, self.kernels, self.edges, self.window = steps, kernels, edges, window
+        self.constant = np.ones(steps, dtype)
+        self.charged: dict[str, np.ndarray] = {}
+        self.margins: list[float] = []
+
+    @property
+    def kept(self) -> list[np.ndarray]:
+        """The charged potentials."""
+        return list(self.charged.values())
+
+    def error(self, adjoint: np.ndarray) -> np.ndarray:
+        """The adjoint itself."""
+        return adjoint
+
+    def coefficients(self, name: str, sequence: np.ndarray) -> np.ndarray:
+        """The sequence itself."""
+        return sequence
+
+    def run(self, name: str, population: Population, current: np.ndarray) -> np.ndarray:
+        """Spikes; the charged potential is kept, over the current."""
+        neuron = population.neuron
+        spikes = np.empty_like(current)
+        potential = np.full(current[0].size, neuron.reset_value, current.dtype)
+        self.kernels.forward(neuron, flat(current), potential, flat(current), flat(spikes))
+        self.charged[name] = current
+        self.margins.append(float(np.abs(current - current.dtype.type(neuron.threshold)).min()))
+        return spikes
+
+    def value(self, name: str, population: Population) -> np.ndarray:
+        """Spikes once more, from the charged potential."""
+        charged, neuron = self.charged[name], population.neuron
+        constants = neuron.constants(charged.dtype)
+        return neuron.equations.fire(charged, constants.threshold, constants.one)
+
+    def pull_back(self, name: str, population: Population, adjoint: np.ndarray) -> np.ndarray:
+        """The adjoint of the neuron's recursion, back through time; over the charged potential."""
+        neuron, charged = self.edges.neuron(name, population.neuron), self.charged.pop(name)
+        potential_adjoint = np.zeros(charged[0].size, charged.dtype)
+        window = min(self.window, self.steps) if self.edges.has_leak(name) else 1
+        arrays = flat(charged), flat(np.ascontiguousarray(adjoint)), potential_adjoint, flat(charged)
+        self.kernels.backward(neuron, *arrays, window)
+        return charged
+
+    def normal(
+        self,
+        name: str,
+        operator: BatchNormalisation,
+        kept: Normalised,
+        current: Callable[[], np.ndarray],
+    ) -> np.ndarray:
+        """What was kept on the way up."""
+        return kept.normal
+
+    def normalisation_vjp(
+        self,
+        name: str,
+        operator: BatchNormalisation,
+        weights: Weights,
+        kept: Normalised,
+        current: Callable[[], np.ndarray],
+        adjoint: np.ndarray,
+    ) -> tuple[np.ndarray, Weights]:
+        """The exact vjp of each group of steps that was normalised together."""
+        joined = adjoint.reshape(-1, *adjoint.shape[2:])
+        by_normal, by_gain, by_bias = scaled_vjp(joined, kept.normal.reshape(joined.shape), weights["gamma"])
+        groups = len(kept.spread)
+        grouped = groups, -1, *adjoint.shape[2:]
+        by_current = [
+            normalised_vjp(*group)
+            for group in zip(
+                by_normal.reshape(grouped), kept.normal.reshape(grouped), kept.spread, strict=True
+            )
+        ]
+        return np.stack(by_current).reshape(adjoint.shape), {"gamma": by_gain, "beta": by_bias}
 
 
 def _checked_window(window: int | None) -> int | None:
     return None if window is None else checks.count("window", window)
-
-
-def _spikes_of(model: DenseSpikingStack, charged: np.ndarray) -> np.ndarray:
-    constants = model.neuron.constants(charged.dtype)
-    return model.neuron.equations.fire(charged, constants.threshold, constants.one)

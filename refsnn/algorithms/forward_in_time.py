@@ -16,13 +16,13 @@ from types import ModuleType
 import numpy as np
 
 from refsnn.algorithms.stepwise import Activity
-from refsnn.algorithms.trace_rules import TraceRule, below, operator_decays, sources_of
+from refsnn.algorithms.trace_rules import TraceRule, below, bias_decays, operator_decays, sources_of
 from refsnn.models.contract import Parameters
 from refsnn.models.edges import Edges
 from refsnn.models.operators.operator import Weights
 from refsnn.models.spiking_graph import INPUT, Node, Population, SpikingGraph, Sum
 from refsnn.models.spiking_nodes import linear_operator
-from refsnn.models.spiking_step import Products, Tape, advance, exact_products, pull_back
+from refsnn.models.spiking_step import Products, Tape, advance, pull_back
 
 NO_EDGES = Edges(leak=False, feedback=False)
 
@@ -64,7 +64,7 @@ class ForwardInTime:
                 f"{graph.loss_over!r}; a loss of the mean read-out is not known before the last step"
             )
         self.graph, self.kernels, self.steps = graph, kernels, steps
-        self.rule, self.decays = rule, operator_decays(graph, rule)
+        self.decays, self.bias_decays = operator_decays(graph, rule), bias_decays(graph, rule)
         dtype = next(iter(parameters.values())).dtype
         self.state = graph.initial_state(parameters, batch)
         self.traces = Traces(graph, self.decays, batch, dtype, rule.measured)
@@ -109,28 +109,18 @@ class ForwardInTime:
 
     def products(self, weights: dict[str, Weights], tape: Tape) -> Products:
         """Each weight's error with the trace of what it reads (Eq. 4), or with the value itself."""
-        exact = exact_products(weights, tape)
 
         def products(node: Node, error: np.ndarray) -> Weights:
-            decay = self.decays[node.name]
-            if not decay and not node.delayed:
-                return exact(node, error)
-            seen = self.traces.seen(node, decay, tape, weights)
-            factor = self.bias_factor(node, decay)
-            return linear_operator(node).products(
-                weights[node.name], error, seen, error * error.dtype.type(factor)
-            )
+            seen = self.traces.seen(node, self.decays[node.name], tape, weights)
+            total = error * error.dtype.type(self.bias_factor(node))
+            return linear_operator(node).products(weights[node.name], error, seen, total)
 
         return products
 
-    def bias_factor(self, node: Node, decay: float) -> float:
+    def bias_factor(self, node: Node) -> float:
         """Z_t where biases are traced, else 1; a delayed node starts one step late, with Z_{t-1} or 1."""
         steps = self.traces.steps - (1 if node.delayed else 0)
-        if node is self.graph.readout:
-            decay = self.graph.readout_leak
-        elif not self.rule.biases:
-            decay = 0.0
-        return constant_trace(decay, steps)
+        return constant_trace(self.bias_decays.get(node.name, 0.0), steps)
 
     @property
     def nbytes(self) -> int:
@@ -193,8 +183,10 @@ class Traces:
         state: dict[str, np.ndarray],
     ) -> None:
         """What the next step wants to know of this one."""
-        for name, decay in self.before:
-            self.before[name, decay][...] = self.value(self.nodes[name].inputs[0], decay, tape, weights)
+        # a delayed node may read through another one: all are computed before any is replaced
+        seen = [self.value(self.nodes[name].inputs[0], decay, tape, weights) for name, decay in self.before]
+        for trace, now in zip(self.before.values(), seen, strict=True):
+            trace[...] = now
         for name, ratio in self.ratios.items():
             now, then = state[f"{name}.potential"], before[f"{name}.potential"]
             leak = now.dtype.type(self.graph.populations[name].neuron.leak)

@@ -12,7 +12,7 @@ The way up may be taken in blocks of steps, where the keeper can add up: then no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from refsnn.algorithms.readout import EachStepLoss, MeanLoss
 from refsnn.algorithms.result import BatchStatistics, Diagnostics, GradientResult
 from refsnn.models.contract import Parameters
+from refsnn.models.edges import Edges
 from refsnn.models.operators.normalisation import BatchNormalisation, entries_of, per_channel
 from refsnn.models.operators.operator import Weights
 from refsnn.models.operators.pooling import MaxPool
@@ -61,8 +62,12 @@ class Timekeeping(Protocol):
         """(T, B, ...) of a node to (M, B, ...); of a block of steps, those so far."""
         ...
 
-    def run(self, name: str, population: Population, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Run a population: spikes (T, B, ...), perhaps written over the current, and their coefficients."""
+    def run(self, name: str, population: Population, current: np.ndarray) -> np.ndarray:
+        """Run a population: spikes (T, B, ...), perhaps written over the current."""
+        ...
+
+    def value(self, name: str, population: Population) -> np.ndarray:
+        """Coefficients (M, B, ...) of the spikes of a population that has run."""
         ...
 
     def pull_back(self, name: str, population: Population, adjoint: np.ndarray) -> np.ndarray:
@@ -145,17 +150,18 @@ class Pass:
         self.graph, self.parameters, self.keeper = graph, parameters, keeper
         self.nodes = {node.name: node for node in graph.nodes}
         self.weights = graph.prepared(parameters)
-        self.values: dict[str, np.ndarray] = {}  # coefficients of the input and of populations
+        self.input, self.owns_input = np.zeros(0), False  # its coefficients
         self.normalised: dict[str, Normalised] = {}
         self.rates: dict[str, float] = {}  # summed over blocks
         self.blocks = 0
 
     @property
     def bytes_kept(self) -> int:
-        """Bytes kept for the way down: coefficients, normalised currents, and the keeper's own."""
-        arrays = {id(array): array for array in (*self.values.values(), *self.keeper.kept)}
-        arrays |= {id(entry.normal): entry.normal for entry in self.normalised.values()}
-        return sum(array.nbytes for array in arrays.values())
+        """Bytes kept for the way down, beyond the input itself."""
+        arrays = [*self.keeper.kept, *(entry.normal for entry in self.normalised.values())]
+        if self.owns_input:
+            arrays.append(self.input)
+        return sum(array.nbytes for array in {id(array): array for array in arrays}.values())
 
     # -- up -------------------------------------------------------------------------------------------
 
@@ -169,7 +175,8 @@ class Pass:
         """
         waiting = Counter(name for node in self.graph.nodes for name in node.inputs)
         sequences = {INPUT: inputs}
-        self.values[INPUT] = self.keeper.coefficients(INPUT, inputs)
+        self.input = self.keeper.coefficients(INPUT, inputs)
+        self.owns_input = not np.may_share_memory(self.input, inputs)
         for node in self.graph.nodes:
             read = [sequences[name] for name in node.inputs]
             waiting.subtract(node.inputs)
@@ -177,11 +184,11 @@ class Pass:
                 if not waiting[name]:
                     del sequences[name]
             if isinstance(node.what, Population):
-                # the current may be written over only where nobody else reads it, now or on the way down
-                held = (inputs, *self.values.values())
-                shared = waiting[node.inputs[0]] or any(np.may_share_memory(read[0], one) for one in held)
+                # the current may be written over only where nobody else reads it
+                held = (inputs, *sequences.values())
+                shared = any(np.may_share_memory(read[0], one) for one in held)
                 current = read[0].copy() if shared else read[0]
-                sequences[node.name], self.values[node.name] = self.keeper.run(node.name, node.what, current)
+                sequences[node.name] = self.keeper.run(node.name, node.what, current)
                 self.rates[node.name] = self.rates.get(node.name, 0.0) + float(sequences[node.name].mean())
             elif node is not self.graph.readout:
                 sequences[node.name] = self.forward(node, read)
@@ -232,10 +239,11 @@ class Pass:
 
     def value(self, name: str) -> np.ndarray:
         """Coefficients (M, B, ...) of a node, from those of the populations below it."""
-        if name in self.values:
-            return self.values[name]
-        node = self.nodes[name]
-        constant = self.keeper.constant
+        if name == INPUT:
+            return self.input
+        node, constant = self.nodes[name], self.keeper.constant
+        if isinstance(node.what, Population):
+            return self.keeper.value(name, node.what)
         if isinstance(node.what, BatchNormalisation):
             weights, source = self.weights[name], node.inputs[0]
             kept = self.normalised[name]
@@ -302,7 +310,6 @@ def layerwise_gradient(
     inputs: Any,
     targets: Any,
     keeper: Callable[[int, np.dtype], Timekeeping],
-    scale: float = 1.0,
     block: int | None = None,
     window: int = 0,
 ) -> GradientResult:
@@ -316,8 +323,6 @@ def layerwise_gradient(
         As `graph.check` wants them.
     keeper : callable of (T, dtype)
         Makes the `Timekeeping` of this pass.
-    scale : float
-        Of the gradient; the paper of rate-based backpropagation has 1/T.
     block : int, optional
         How many steps are run through all nodes at a time; all by default.  Fewer only where the keeper
         adds up.
@@ -337,16 +342,13 @@ def layerwise_gradient(
     steps, dtype = len(inputs), next(iter(parameters.values())).dtype
     time = keeper(steps, dtype)
     run = Pass(graph, parameters, time)
-    if block is not None:
-        check_blocks(graph)
     loss = (EachStepLoss if graph.loss_over == "each_step" or graph.readout_leak else MeanLoss)(
         graph, targets
     )
-    for first in range(0, steps, block or steps):
-        piece = as_sequence(inputs[first : first + (block or steps)])
+    for piece in blocks(graph, inputs, block):
         loss.add(run.up(piece, averaged=loss.averaged), len(piece))
     bytes_kept = run.bytes_kept  # the way down uses them up
-    gradients = run.down(time.error(dtype.type(scale) * loss.adjoint(window)))
+    gradients = run.down(time.error(loss.adjoint(window)))
     return GradientResult(
         loss=loss.value(),
         gradients=gradients,
@@ -364,22 +366,32 @@ def layerwise_gradient(
     )
 
 
-def check_blocks(graph: SpikingGraph) -> None:
-    """Refuse to run a graph in blocks of steps if it normalises over the whole sequence.
+def blocks(graph: SpikingGraph, inputs: Any, size: int | None) -> Iterator[np.ndarray]:
+    """The input in blocks of so many steps.
 
     Parameters
     ----------
     graph : SpikingGraph
-        The network.
+        The network that will run on them.
+    inputs : ndarray, (T, B, ...), or StaticInput
+        Checked.
+    size : int, optional
+        Steps of a block; all by default.
+
+    Yields
+    ------
+    ndarray, (steps, B, ...)
 
     Raises
     ------
     ValueError
-        Naming the normalisation.
+        If the graph normalises over the whole sequence and a block is not that.
     """
-    for node in graph.nodes:
-        if isinstance(node.what, BatchNormalisation):
-            check_each_step(node.name, node.what)
+    if size is not None:
+        for name, operator in graph.normalisations.items():
+            check_each_step(name, operator)
+    for first in range(0, len(inputs), size or len(inputs)):
+        yield as_sequence(inputs[first : first + (size or len(inputs))])
 
 
 def merged(values: np.ndarray) -> np.ndarray:
@@ -402,3 +414,33 @@ def spread_over(constant: np.ndarray, values: np.ndarray) -> np.ndarray:
     (2, 1, 1)
     """
     return constant.reshape(-1, *(1,) * (values.ndim - 1))
+
+
+def flat(sequence: np.ndarray) -> np.ndarray:
+    """(T, B, ...) as the kernels see it, (T, M); a view.
+
+    Examples
+    --------
+    >>> flat(np.zeros((2, 3, 4))).shape
+    (2, 12)
+    """
+    return sequence.reshape(sequence.shape[0], -1)
+
+
+def check_leaks(edges: Edges) -> None:
+    """Refuse edges that an average over time cannot do without.
+
+    Raises
+    ------
+    ValueError
+        For a leak that is cut.
+
+    Examples
+    --------
+    >>> check_leaks(Edges(reset=False))
+    """
+    if edges.leak is not True:
+        raise ValueError(
+            f"edges: expected leak=True under rates and temporal modes, got leak={edges.leak!r}; only BPTT "
+            "has these switches"
+        )

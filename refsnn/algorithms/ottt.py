@@ -172,11 +172,11 @@ def ottt_online(
     steps = len(inputs)
     kernels = spiking_kernels(backend)
     network = ForwardInTime(graph, trace_rule(preset), parameters, len(inputs[0]), steps, kernels)
+    dtype = next(iter(parameters.values())).dtype
     for t in range(steps):
         shares = network.step(parameters, inputs[t], targets)
-        parameters = checks.parameters(
-            "update", update(parameters, zeros_like(parameters) | shares), graph.parameter_shapes()
-        )
+        updated = update(parameters, zeros_like(parameters) | shares)
+        parameters = checks.parameters("update", updated, graph.parameter_shapes(), dtype=dtype)
     return OnlineResult(
         loss=graph.loss(parameters, network.state, targets, steps),
         parameters=parameters,

@@ -17,7 +17,7 @@ in time.  The factor 1/T is the paper's and its code's; T times the result is wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -25,49 +25,24 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
-from refsnn.algorithms.layerwise import layerwise_gradient
-from refsnn.algorithms.result import Diagnostics, GradientResult
-from refsnn.algorithms.timekeeping import Rates
+from refsnn.algorithms.layerwise import Normalised, Pass, blocks, check_leaks, flat, layerwise_gradient
+from refsnn.algorithms.result import GradientResult
+from refsnn.equations.spiking import SpikingNeuron
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters
-from refsnn.models.losses import LOSSES
-from refsnn.models.sequences import as_sequence, linear
-from refsnn.models.spiking_graph import SpikingGraph
-from refsnn.models.spiking_stack import DenseSpikingStack, Inputs
+from refsnn.models.edges import ALL_EDGES, Edges
+from refsnn.models.operators.normalisation import BatchNormalisation, normalised, scaled_vjp
+from refsnn.models.operators.operator import Weights
+from refsnn.models.operators.rate_normalisation import exact_rate_vjp, rate_statistics, rate_vjp
+from refsnn.models.spiking_graph import INPUT, Population, SpikingGraph
 
 MODES = ("multi_step", "single_step")
 SCALES = ("paper", "bptt")
-
-
-@dataclass(frozen=True)
-class RateRecord:
-    """All that the forward simulation leaves behind; its size does not depend on T.
-
-    Attributes
-    ----------
-    rates : dict of str to ndarray
-        e of each layer, (B, n_l): `input` (the time mean of the input), `layer.1`, ...
-    slopes : dict of str to ndarray
-        g of each spiking layer, (B, n_l): the diagonal of the rate Jacobian.
-    outputs : ndarray, (B, classes)
-        The readout averaged over time.
-    margin : float or None
-        Smallest distance of a charged potential to the threshold; None without a spiking layer.
-    """
-
-    rates: dict[str, np.ndarray]
-    slopes: dict[str, np.ndarray]
-    outputs: np.ndarray
-    margin: float | None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of rates and slopes."""
-        return sum(array.nbytes for array in (*self.rates.values(), *self.slopes.values()))
+STEP_STATISTICS = ("mean", "last", "exact")
 
 
 def rate_backpropagation(
-    model: DenseSpikingStack | SpikingGraph,
+    model: SpikingGraph,
     parameters: Parameters,
     inputs: Any,
     targets: Any,
@@ -82,8 +57,8 @@ def rate_backpropagation(
 
     Parameters
     ----------
-    model : DenseSpikingStack or SpikingGraph
-        The network; a graph in the multi-step mode only.
+    model : SpikingGraph
+        The network.
     parameters : dict of str to ndarray
         As `model.parameter_shapes()` says.
     inputs : ndarray, (T, B, n_0), or StaticInput
@@ -91,7 +66,8 @@ def rate_backpropagation(
     targets : ndarray
         Labels (B,) or real targets (B, classes), by the model's loss.
     mode : {"multi_step", "single_step"}
-        T loop inside each layer, or outside the network; without normalisation the same gradient.
+        T loop inside each layer, or outside the network ("activation based", "time based" in Algorithm 1).
+        The same gradient; the second keeps no array of length T, and cannot normalise over the sequence.
     scale : {"paper", "bptt"}
         With the paper's 1/T on the gradient, or without it.
     step_statistics : {"mean", "last", "exact"}
@@ -116,6 +92,7 @@ def rate_backpropagation(
     Examples
     --------
     >>> from refsnn.models.contract import StaticInput
+    >>> from refsnn.models.spiking_stack import DenseSpikingStack
     >>> stack = DenseSpikingStack((4, 8, 3))
     >>> rng = np.random.default_rng(0)
     >>> arguments = stack.initialise(rng, gain=3.0), StaticInput(rng.random((2, 4)), steps=5), [0, 2]
@@ -126,185 +103,238 @@ def rate_backpropagation(
     True
     """
     checks.choice("mode", mode, MODES)
-    checks.choice("scale", scale, SCALES)
-    if isinstance(model, SpikingGraph):
-        return _on_a_graph(
-            model,
-            parameters,
-            inputs,
-            targets,
-            mode,
-            scale,
-            spiking_kernels(backend),
-            step_statistics,
-            input_rate,
-        )
-    parameters, inputs, targets = model.check(parameters, inputs, targets)
-    simulate = simulate_multi_step if mode == "multi_step" else simulate_single_step
-    record = simulate(model, parameters, inputs, spiking_kernels(backend))
-
-    loss_function, loss_gradient = LOSSES[model.loss_function]
-    readout_adjoint = loss_gradient(record.outputs, targets)
-    if scale == "paper":
-        readout_adjoint /= len(inputs)
-    return GradientResult(
-        loss=float(loss_function(record.outputs, targets)),
-        gradients=rate_backward(model, parameters, record.rates, record.slopes, readout_adjoint),
-        diagnostics=Diagnostics(
-            steps_executed=len(inputs),
-            bytes_kept=record.nbytes,
-            outputs=record.outputs,
-            spike_rates={name: float(record.rates[name].mean()) for name in record.slopes},
-            margin=record.margin,
-        ),
-    )
-
-
-def _on_a_graph(
-    graph: SpikingGraph,
-    parameters: Parameters,
-    inputs: Any,
-    targets: Any,
-    mode: str,
-    scale: str,
-    kernels: ModuleType,
-    step_statistics: str,
-    input_rate: str,
-) -> GradientResult:
-    """Either mode on any graph: one coefficient, the average, in a layer-wise pass."""
+    kernels = spiking_kernels(backend)
     return layerwise_gradient(
-        graph,
+        model,
         parameters,
         inputs,
         targets,
-        lambda steps, dtype: Rates(steps, dtype, kernels, graph.edges, step_statistics, input_rate),
-        scale=1 / len(inputs) if scale == "paper" else 1.0,
+        lambda steps, dtype: Rates(steps, dtype, kernels, model.edges, scale, step_statistics, input_rate),
         block=1 if mode == "single_step" else None,
     )
 
 
-def simulate_multi_step(
-    model: DenseSpikingStack, parameters: Parameters, inputs: Inputs, kernels: ModuleType
-) -> RateRecord:
-    """Algorithm 1, activation based: each layer runs through all T steps before the next one starts.
+@dataclass(frozen=True)
+class RateRecord:
+    """All that the forward simulation leaves behind; its size does not depend on T.
 
-    Parameters
+    Attributes
     ----------
-    model : DenseSpikingStack
-        The network.
-    parameters, inputs
-        Checked by `model.check`.
-    kernels : module
-        One of the backends, see `refsnn.kernels.spiking_kernels`.
-
-    Returns
-    -------
-    RateRecord
-        Averages over time.
+    rates : dict of str to ndarray
+        e of the input (its time mean, under "input") and of each population, (B, ...).
+    slopes : dict of str to ndarray
+        g of each population, (B, ...): the diagonal of the rate Jacobian.
     """
-    sequence = as_sequence(inputs)
-    steps = sequence.shape[0]
-    rates, slopes, margins = {"input": sequence.mean(axis=0)}, {}, []
-    for index in model.hidden:
-        name = f"layer.{index}"
-        current = linear(sequence, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
-        neurons = _RunningNeurons(model, current.shape[1:], current.dtype)
-        sequence = neurons.run(current, kernels)
-        rates[name], slopes[name] = neurons.spike_sum / steps, neurons.slope_sum / steps
-        margins.append(float(neurons.margin.min()))
-    top = list(rates.values())[-1]
-    return RateRecord(rates, slopes, model.mean_readout(parameters, top), min(margins, default=None))
+
+    rates: dict[str, np.ndarray]
+    slopes: dict[str, np.ndarray]
 
 
-def simulate_single_step(
-    model: DenseSpikingStack, parameters: Parameters, inputs: Inputs, kernels: ModuleType
-) -> RateRecord:
-    """Algorithm 1, time based: the whole network does one step after the other, in memory O(1) in T.
-
-    Parameters
-    ----------
-    model : DenseSpikingStack
-        The network.
-    parameters, inputs
-        Checked by `model.check`.
-    kernels : module
-        One of the backends, see `refsnn.kernels.spiking_kernels`.
-
-    Returns
-    -------
-    RateRecord
-        Averages over time.
-    """
-    steps, (batch, _) = len(inputs), inputs[0].shape
-    dtype = parameters["readout.bias"].dtype
-    neurons = {
-        f"layer.{index}": _RunningNeurons(model, (batch, model.widths[index]), dtype)
-        for index in model.hidden
-    }
-    input_sum = np.zeros((batch, model.widths[0]), dtype)
-    output_sum = np.zeros((batch, model.widths[-1]), dtype)
-    for t in range(steps):
-        spikes = np.ascontiguousarray(inputs[t])[None]
-        input_sum += spikes[0]
-        for name, layer in neurons.items():
-            current = linear(spikes, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
-            spikes = layer.run(current, kernels)
-        output_sum += spikes[0] @ parameters["readout.weight"].T + parameters["readout.bias"]
-    rates = {"input": input_sum / steps} | {name: layer.spike_sum / steps for name, layer in neurons.items()}
-    slopes = {name: layer.slope_sum / steps for name, layer in neurons.items()}
-    margins = [float(layer.margin.min()) for layer in neurons.values()]
-    return RateRecord(rates, slopes, output_sum / steps, min(margins, default=None))
-
-
-def rate_backward(
-    model: DenseSpikingStack,
+def simulate(
+    model: SpikingGraph,
     parameters: Parameters,
-    rates: Mapping[str, np.ndarray],
-    slopes: Mapping[str, np.ndarray],
-    readout_adjoint: np.ndarray,
-) -> Parameters:
-    """One pass down the averaged network (Eqs. 3 and 7).
+    inputs: Any,
+    *,
+    mode: str = "multi_step",
+    backend: str = "cpu",
+) -> RateRecord:
+    """The forward simulation of Algorithm 1: rates and rate Jacobians.
 
     Parameters
     ----------
-    model : DenseSpikingStack
-        The network.
-    parameters : dict of str to ndarray
-        Weights are used, values of biases are not.
-    rates, slopes : dict of str to ndarray
-        e and g of a `RateRecord`.
-    readout_adjoint : ndarray, (B, classes)
-        dL/dc^L.
+    model, parameters, inputs, mode, backend
+        As in `rate_backpropagation`.
 
     Returns
     -------
-    dict of str to ndarray
-        Gradients keyed like the parameters.
+    RateRecord
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of wrong kind, shape or range.
+
+    Examples
+    --------
+    >>> from refsnn.models.spiking_stack import DenseSpikingStack
+    >>> stack = DenseSpikingStack((4, 8, 3))
+    >>> rng = np.random.default_rng(0)
+    >>> record = simulate(stack, stack.initialise(rng, gain=3.0), rng.random((5, 2, 4)))
+    >>> sorted(record.rates), record.slopes["layer.1"].shape
+    (['input', 'layer.1'], (2, 8))
     """
-    adjoint = readout_adjoint
-    gradients = {}
-    for name, below in reversed(list(zip([*slopes, "readout"], rates, strict=True))):
-        gradients[f"{name}.weight"] = adjoint.T @ rates[below]
-        gradients[f"{name}.bias"] = adjoint.sum(axis=0)
-        if below != "input":
-            adjoint = slopes[below] * (adjoint @ parameters[f"{name}.weight"])
-    return {name: gradients[name] for name in parameters}
+    block = 1 if checks.choice("mode", mode, MODES) == "single_step" else None
+    parameters, inputs = model.check_inputs(parameters, inputs)
+    steps, dtype = len(inputs), next(iter(parameters.values())).dtype
+    rates = Rates(steps, dtype, spiking_kernels(backend), model.edges)
+    run = Pass(model, parameters, rates)
+    for piece in blocks(model, inputs, block):
+        run.up(piece)
+    return RateRecord(
+        {name: run.value(name)[0] for name in (INPUT, *rates.running)},
+        {name: neurons.slopes / dtype.type(steps) for name, neurons in rates.running.items()},
+    )
 
 
-class _RunningNeurons:
-    """One layer's state and sums between calls of the rate kernel."""
+class Rates:
+    """One average: rate-based backpropagation.
 
-    def __init__(self, model: DenseSpikingStack, shape: tuple[int, ...], dtype: Any) -> None:
-        self.neuron = model.neuron
-        self.potential = np.full(shape, self.neuron.reset_value, dtype)
+    A coefficient is a mean over time, so a constant is worth 1.  Sums are added to block by block, so that
+    steps may come one at a time.
+
+    Parameters
+    ----------
+    steps : int
+        T.
+    dtype : dtype
+        Of the parameters.
+    kernels : module
+        From `refsnn.kernels.spiking_kernels`.
+    edges : Edges
+        Of which only resets may be switched.
+    scale : {"paper", "bptt"}
+        With the paper's 1/T on the error, or without it.
+    step_statistics : {"mean", "last", "exact"}
+        What the rate pass makes of statistics that were taken step by step (BN-S).
+    input_rate : {"mean", "last"}
+        What it sees of the input: the time mean, or the last frame as the official single-step code does.
+
+    Raises
+    ------
+    ValueError
+        For an unknown option, or a leak that is cut.
+    """
+
+    pointwise = True
+
+    def __init__(
+        self,
+        steps: int,
+        dtype: np.dtype,
+        kernels: ModuleType,
+        edges: Edges = ALL_EDGES,
+        scale: str = "paper",
+        step_statistics: str = "mean",
+        input_rate: str = "mean",
+    ) -> None:
+        checks.choice("scale", scale, SCALES)
+        checks.choice("step_statistics", step_statistics, STEP_STATISTICS)
+        checks.choice("input_rate", input_rate, ("mean", "last"))
+        check_leaks(edges)
+        self.steps, self.kernels, self.edges = steps, kernels, edges
+        self.scale, self.step_statistics, self.input_rate = scale, step_statistics, input_rate
+        self.constant = np.ones(1, dtype)
+        self.running: dict[str, RunningNeurons] = {}
+        self.sums: dict[str, np.ndarray] = {}
+        self.normals: dict[str, list[np.ndarray]] = {}
+
+    @property
+    def margins(self) -> list[float]:
+        """Of each population."""
+        return [float(neurons.margin.min()) for neurons in self.running.values()]
+
+    @property
+    def kept(self) -> list[np.ndarray]:
+        """The sums of spikes and slopes, and what "exact" normalisation needs."""
+        exact = [array for arrays in self.normals.values() for array in arrays]
+        return exact + [sums for one in self.running.values() for sums in (one.spikes, one.slopes)]
+
+    def error(self, adjoint: np.ndarray) -> np.ndarray:
+        """The error of an average is that of all its steps together; the paper takes 1/T of it."""
+        total = adjoint.sum(axis=0, keepdims=True)
+        return total / total.dtype.type(self.steps) if self.scale == "paper" else total
+
+    def coefficients(self, name: str, sequence: np.ndarray) -> np.ndarray:
+        """The mean over time of the steps so far; while they last, of T."""
+        if name == INPUT and self.input_rate == "last":
+            return sequence[-1:].copy()
+        if name != INPUT and self.step_statistics == "exact":
+            self.normals.setdefault(name, []).append(sequence)
+        total = sequence.sum(axis=0, keepdims=True)
+        self.sums[name] = self.sums[name] + total if name in self.sums else total
+        return self.sums[name] / total.dtype.type(self.steps)
+
+    def run(self, name: str, population: Population, current: np.ndarray) -> np.ndarray:
+        """Spikes over the current; sums that become the rate e and the rate Jacobian g are kept."""
+        if name not in self.running:
+            neuron = self.edges.neuron(name, population.neuron)
+            self.running[name] = RunningNeurons(neuron, current.shape[1:], current.dtype)
+        self.running[name].run(current, self.kernels)
+        return current
+
+    def value(self, name: str, population: Population) -> np.ndarray:
+        """The rate e = 1/T sum_t s_t: exactly k/T."""
+        total = self.running[name].spikes[None]
+        return total / total.dtype.type(self.steps)
+
+    def pull_back(self, name: str, population: Population, adjoint: np.ndarray) -> np.ndarray:
+        """d_c = g d_r."""
+        return self.running[name].slopes / adjoint.dtype.type(self.steps) * adjoint
+
+    def normal(
+        self,
+        name: str,
+        operator: BatchNormalisation,
+        kept: Normalised,
+        current: Callable[[], np.ndarray],
+    ) -> np.ndarray:
+        """c^ = (c - mu_r) / sqrt(V_r): behind max pooling not the mean of what was normalised."""
+        if self._is_exact(operator):
+            return kept.normal
+        return normalised(current()[0], *self._statistics(operator, kept))[None]
+
+    def normalisation_vjp(
+        self,
+        name: str,
+        operator: BatchNormalisation,
+        weights: Weights,
+        kept: Normalised,
+        current: Callable[[], np.ndarray],
+        adjoint: np.ndarray,
+    ) -> tuple[np.ndarray, Weights]:
+        """Value replacement: the statistics keep their values, and move with c."""
+        normal = self.normal(name, operator, kept, current)[0]
+        by_normal, by_gain, by_bias = scaled_vjp(adjoint[0], normal, weights["gamma"])
+        gradients = {"gamma": by_gain, "beta": by_bias}
+        if self._is_exact(operator):
+            normals = np.concatenate(self.normals[name])
+            return exact_rate_vjp(by_normal, normals, kept.spread)[None], gradients
+        _, spread = self._statistics(operator, kept)
+        return rate_vjp(by_normal, current()[0], normal, spread, operator.epsilon)[None], gradients
+
+    def _is_exact(self, operator: BatchNormalisation) -> bool:
+        return operator.over == "step" and self.step_statistics == "exact"
+
+    def _statistics(self, operator: BatchNormalisation, kept: Normalised) -> tuple[np.ndarray, np.ndarray]:
+        """mu_r and V_r."""
+        option = self.step_statistics if operator.over == "step" else "joint"
+        return rate_statistics(option, kept.mean, kept.variance, operator.epsilon)
+
+
+class RunningNeurons:
+    """State and sums of a population between calls of the rate kernel.
+
+    Parameters
+    ----------
+    neuron : SpikingNeuron
+        Hyper-parameters.
+    shape : tuple of int
+        (B, ...).
+    dtype : dtype
+        Of the parameters.
+    """
+
+    def __init__(self, neuron: SpikingNeuron, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.neuron = neuron
+        self.potential = np.full(shape, neuron.reset_value, dtype)
         self.trace = np.ones(shape, dtype)
-        self.slope_sum = np.zeros(shape, dtype)
-        self.spike_sum = np.zeros(shape, dtype)
+        self.slopes = np.zeros(shape, dtype)
+        self.spikes = np.zeros(shape, dtype)
         self.margin = np.full(shape, np.inf, dtype)
 
-    def run(self, current: np.ndarray, kernels: ModuleType) -> np.ndarray:
-        """Advance by the steps of `current`, (T, B, n); the spikes are written over it."""
-        flat = current.reshape(current.shape[0], -1)
-        state = (self.potential, self.trace, self.slope_sum, self.spike_sum, self.margin)
-        kernels.rate_forward(self.neuron, flat, *(array.reshape(-1) for array in state), flat)
-        return current
+    def run(self, current: np.ndarray, kernels: ModuleType) -> None:
+        """Advance by the steps of `current`, (T, B, ...); spikes are written over it, and sums added to."""
+        state = self.potential, self.trace, self.slopes, self.spikes, self.margin
+        kernels.rate_forward(
+            self.neuron, flat(current), *(array.reshape(-1) for array in state), flat(current)
+        )

@@ -16,20 +16,22 @@ gives the gradient.  K = 1 is rate-based backpropagation, K = T is BPTT.  No pub
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from refsnn import checks
-from refsnn.algorithms.layerwise import layerwise_gradient
-from refsnn.algorithms.result import Diagnostics, GradientResult
-from refsnn.algorithms.timekeeping import Modes
+from refsnn.algorithms.layerwise import Normalised, check_leaks, flat, layerwise_gradient
+from refsnn.algorithms.result import GradientResult
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters
-from refsnn.models.losses import LOSSES
-from refsnn.models.sequences import as_sequence, linear
-from refsnn.models.spiking_graph import SpikingGraph
-from refsnn.models.spiking_stack import DenseSpikingStack
+from refsnn.models.edges import ALL_EDGES, Edges
+from refsnn.models.operators.normalisation import BatchNormalisation
+from refsnn.models.operators.operator import Weights
+from refsnn.models.operators.rate_normalisation import normalised_modes_vjp, scaled_modes_vjp
+from refsnn.models.spiking_graph import Population, SpikingGraph
 
 
 def cosine_basis(n_modes: int, steps: int, dtype: Any = np.float64) -> np.ndarray:
@@ -74,7 +76,7 @@ def cosine_basis(n_modes: int, steps: int, dtype: Any = np.float64) -> np.ndarra
 
 
 def temporal_galerkin(
-    model: DenseSpikingStack | SpikingGraph,
+    model: SpikingGraph,
     parameters: Parameters,
     inputs: Any,
     targets: Any,
@@ -87,7 +89,7 @@ def temporal_galerkin(
 
     Parameters
     ----------
-    model : DenseSpikingStack or SpikingGraph
+    model : SpikingGraph
         The network.
     parameters, inputs, targets
         As in `refsnn.algorithms.rate_backpropagation.rate_backpropagation`.
@@ -110,6 +112,7 @@ def temporal_galerkin(
 
     Examples
     --------
+    >>> from refsnn.models.spiking_stack import DenseSpikingStack
     >>> stack = DenseSpikingStack((4, 8, 8, 3))
     >>> rng = np.random.default_rng(0)
     >>> arguments = stack.initialise(rng, gain=3.0), rng.random((5, 2, 4)), [0, 2]
@@ -119,71 +122,113 @@ def temporal_galerkin(
     True
     """
     kernels = spiking_kernels(backend)
-    if isinstance(model, SpikingGraph):
-        return layerwise_gradient(
-            model,
-            parameters,
-            inputs,
-            targets,
-            lambda steps, dtype: Modes(_checked_basis(basis, n_modes, steps, dtype), kernels, model.edges),
-        )
-    parameters, inputs, targets = model.check(parameters, inputs, targets)
-    steps, dtype = len(inputs), parameters["readout.bias"].dtype
-    basis = _checked_basis(basis, n_modes, steps, dtype)
-    sequence = as_sequence(inputs)
-
-    # Forward: coefficients E_k of what each weight sees, gains G_jk of each neuron.
-    coefficients, gains, rates = [np.tensordot(basis, sequence, axes=1)], [], {}
-    margins: list[float] = []
-    for index in model.hidden:
-        name = f"layer.{index}"
-        current = linear(sequence, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
-        layer_coefficients, layer_gains, margin = _run_layer(model, current, basis, kernels)
-        coefficients.append(layer_coefficients)
-        gains.append(layer_gains)
-        margins.append(margin)
-        sequence = current  # the spikes were written over it
-        rates[name] = float(sequence.mean())
-    outputs = model.mean_readout(parameters, sequence.mean(axis=0))
-
-    # Backward: one pass over coefficients, (K, B, n).
-    loss_function, loss_gradient = LOSSES[model.loss_function]
-    mean = basis.sum(axis=1)
-    adjoint = mean[:, None, None] * (loss_gradient(outputs, targets) / steps)
-    gradients = {}
-    for layer in reversed(range(len(coefficients))):
-        name = f"layer.{layer + 1}" if layer < len(gains) else "readout"
-        gradients[f"{name}.weight"] = np.einsum("kbi,kbj->ij", adjoint, coefficients[layer])
-        gradients[f"{name}.bias"] = np.einsum("k,kbi->i", mean, adjoint)
-        if layer > 0:
-            spike_adjoint = adjoint @ parameters[f"{name}.weight"]
-            adjoint = np.einsum("jkbi,jbi->kbi", gains[layer - 1], spike_adjoint)
-    return GradientResult(
-        loss=float(loss_function(outputs, targets)),
-        gradients={name: gradients[name] for name in parameters},
-        diagnostics=Diagnostics(
-            steps_executed=steps,
-            bytes_kept=sum(array.nbytes for array in (*coefficients, *gains)),
-            outputs=outputs,
-            spike_rates=rates,
-            margin=min(margins, default=None),
-        ),
+    return layerwise_gradient(
+        model,
+        parameters,
+        inputs,
+        targets,
+        lambda steps, dtype: Modes(_checked_basis(basis, n_modes, steps, dtype), kernels, model.edges),
     )
 
 
-def _run_layer(
-    model: DenseSpikingStack, current: np.ndarray, basis: np.ndarray, kernels: Any
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Coefficients, gains and margin of one layer over all steps; spikes are written over its current."""
-    modes, size, shape, dtype = len(basis), current[0].size, current.shape[1:], current.dtype
-    flat = current.reshape(current.shape[0], -1)
-    gains, coefficients = np.zeros((modes, modes, size), dtype), np.zeros((modes, size), dtype)
-    potential = np.full(size, model.neuron.reset_value, dtype)
-    traces, factor = np.zeros((modes, size), dtype), np.zeros(size, dtype)
-    margin = np.full(size, np.inf, dtype)
-    state = (potential, traces, factor, gains, coefficients, margin)
-    kernels.galerkin_forward(model.neuron, flat, basis, *state, flat)
-    return coefficients.reshape(modes, *shape), gains.reshape(modes, modes, *shape), float(margin.min())
+class Modes:
+    """K temporal modes: the Galerkin family.
+
+    Parameters
+    ----------
+    basis : ndarray, (K, T)
+        Orthonormal modes phi_k(t).
+    kernels : module
+        From `refsnn.kernels.spiking_kernels`.
+    edges : Edges
+        Of which only resets may be switched.
+
+    Raises
+    ------
+    ValueError
+        For a leak that is cut.
+    """
+
+    pointwise = False
+
+    def __init__(self, basis: np.ndarray, kernels: ModuleType, edges: Edges = ALL_EDGES) -> None:
+        check_leaks(edges)
+        self.basis, self.kernels, self.edges = basis, kernels, edges
+        self.constant = basis.sum(axis=1)
+        self.gains: dict[str, np.ndarray] = {}
+        self.spikes: dict[str, np.ndarray] = {}
+        self.margins: list[float] = []
+
+    @property
+    def kept(self) -> list[np.ndarray]:
+        """Gains G_jk and coefficients E_k."""
+        return [*self.gains.values(), *self.spikes.values()]
+
+    def error(self, adjoint: np.ndarray) -> np.ndarray:
+        """sum_t phi_k(t) of the adjoint."""
+        return np.tensordot(self.basis, adjoint, axes=1)
+
+    def coefficients(self, name: str, sequence: np.ndarray) -> np.ndarray:
+        """sum_t phi_k(t) of the sequence."""
+        return np.tensordot(self.basis, sequence, axes=1)
+
+    def run(self, name: str, population: Population, current: np.ndarray) -> np.ndarray:
+        """Spikes over the current; E_k and G_jk are kept."""
+        modes, size, shape, dtype = len(self.basis), current[0].size, current.shape[1:], current.dtype
+        neuron = self.edges.neuron(name, population.neuron)
+        gains, coefficients = np.zeros((modes, modes, size), dtype), np.zeros((modes, size), dtype)
+        potential, factor = np.full(size, neuron.reset_value, dtype), np.zeros(size, dtype)
+        traces, margin = np.zeros((modes, size), dtype), np.full(size, np.inf, dtype)
+        state = potential, traces, factor, gains, coefficients, margin
+        self.kernels.galerkin_forward(neuron, flat(current), self.basis, *state, flat(current))
+        self.gains[name] = gains.reshape(modes, modes, *shape)
+        self.margins.append(float(margin.min()))
+        self.spikes[name] = coefficients.reshape(modes, *shape)
+        return current
+
+    def value(self, name: str, population: Population) -> np.ndarray:
+        """E_k."""
+        return self.spikes[name]
+
+    def pull_back(self, name: str, population: Population, adjoint: np.ndarray) -> np.ndarray:
+        """a_k = sum_j G_jk d_j."""
+        return np.einsum("jk...,j...->k...", self.gains[name], adjoint)
+
+    def normal(
+        self,
+        name: str,
+        operator: BatchNormalisation,
+        kept: Normalised,
+        current: Callable[[], np.ndarray],
+    ) -> np.ndarray:
+        """What was kept on the way up."""
+        return kept.normal
+
+    def normalisation_vjp(
+        self,
+        name: str,
+        operator: BatchNormalisation,
+        weights: Weights,
+        kept: Normalised,
+        current: Callable[[], np.ndarray],
+        adjoint: np.ndarray,
+    ) -> tuple[np.ndarray, Weights]:
+        """The joint vjp of an error that is a sum of modes.
+
+        Raises
+        ------
+        ValueError
+            For statistics of each step, which do not act mode by mode.
+        """
+        if operator.over != "sequence":
+            raise ValueError(
+                f"graph: expected normalisation over the sequence under temporal modes, got {operator}; "
+                "statistics of each step mix the modes; take over='sequence'"
+            )
+        by_normal, by_gain, by_bias = scaled_modes_vjp(adjoint, kept.normal, self.constant, weights["gamma"])
+        steps = self.basis.shape[1]
+        by_current = normalised_modes_vjp(by_normal, kept.normal, self.constant, kept.spread[0], steps)
+        return by_current, {"gamma": by_gain, "beta": by_bias}
 
 
 def _checked_basis(basis: Any, n_modes: int, steps: int, dtype: np.dtype) -> np.ndarray:

@@ -29,9 +29,10 @@ class TraceRule:
     ----------
     inputs, hidden, readout : bool
         Whether the weights that read the network's input, those between populations, and those of the
-        read-out see traces.  A leaky read-out is traced in any case, with its own leak.
+        read-out see traces.  A leaky read-out is traced with its own leak, unless none of them is (SLTT).
     biases : bool
-        Whether biases see Z_t, the trace of 1; the read-out's does so with its own leak only.
+        Whether biases see Z_t, the trace of 1 with the leak of the neurons that they feed; the read-out's
+        has its own leak, as its weight.
     presynaptic : bool
         Whether traces decay with the leak of the neurons they come from, as in the official code, and not
         with that of the neurons they go to.
@@ -62,8 +63,14 @@ class TraceRule:
     def __post_init__(self) -> None:
         for name in ("inputs", "hidden", "readout", "biases", "presynaptic", "measured"):
             checks.instance(name, getattr(self, name), bool, "True")
+        checks.instance("decays", self.decays, Mapping, "{'readout': 0.0}")
         for name, decay in self.decays.items():
             checks.number(f"decays[{name!r}]", decay, 0, 1)
+
+    @property
+    def traceless(self) -> bool:
+        """Whether no weight sees a trace, but for exceptions."""
+        return not (self.inputs or self.hidden or self.readout)
 
 
 PRESETS = {
@@ -120,7 +127,10 @@ def operator_decays(graph: SpikingGraph, rule: TraceRule) -> dict[str, float]:
             f"decays: expected names of operators with parameters, got {sorted(unknown)}; there are "
             f"{[node.name for node in learners]}"
         )
-    decays = {node.name: rule.decays.get(node.name, _decay(graph, rule, node)) for node in learners}
+    decays = {
+        node.name: rule.decays[node.name] if node.name in rule.decays else _decay(graph, rule, node)
+        for node in learners
+    }
     for node in learners:
         if decays[node.name] > 0:
             _refuse_what_no_trace_passes(graph, node)
@@ -138,21 +148,68 @@ def _decay(graph: SpikingGraph, rule: TraceRule, node: Node) -> float:
         return 0.0
     sources, analogue = sources_of(graph, node)
     before = [graph.populations[name].neuron.leak for name in sorted(sources) if name != INPUT]
-    if node is graph.readout:
-        if graph.readout_leak:
-            return graph.readout_leak
-        # behind a residual stream of currents there are no spikes to trace
-        return _only(node, before) if rule.readout and not analogue and before else 0.0
-    if not (rule.inputs if INPUT in sources else rule.hidden):
-        return 0.0
-    if rule.presynaptic and before and not analogue:
-        return _only(node, before)
-    return _only(node, [graph.populations[name].neuron.leak for name in sorted(fed_by(graph, node))])
+    if node is not graph.readout:
+        if not (rule.inputs if INPUT in sources else rule.hidden):
+            return 0.0
+        if rule.presynaptic and before and not analogue:
+            return _only(node, before)
+        if after := _leaks_fed(graph, node):
+            return _only(node, after)
+    # the read-out, and what reaches nothing but the read-out
+    if graph.readout_leak:
+        return 0.0 if rule.traceless else graph.readout_leak
+    # behind a residual stream of currents there are no spikes to trace
+    return _only(node, before) if rule.readout and not analogue and before else 0.0
+
+
+def bias_decays(graph: SpikingGraph, rule: TraceRule) -> dict[str, float]:
+    """The decay of the 1 that each operator's bias sees; 0 is the 1 itself.
+
+    Parameters
+    ----------
+    graph : SpikingGraph
+        The network.
+    rule : TraceRule
+        How to choose.
+
+    Returns
+    -------
+    dict of str to float
+        By node name, of operators with a bias.
+
+    Raises
+    ------
+    ValueError
+        For a traced bias that feeds neurons of different leaks.
+
+    Examples
+    --------
+    >>> from refsnn.models.operators.dense import Dense
+    >>> nodes = Node("current", ("input",), Dense(8)), Node("layer", ("current",), Population())
+    >>> graph = SpikingGraph((*nodes, Node("readout", ("layer",), Dense(3))), (4,))
+    >>> bias_decays(graph, TraceRule(biases=True)), bias_decays(graph, TraceRule())
+    ({'current': 0.2, 'readout': 0.0}, {'current': 0.0, 'readout': 0.0})
+    """
+    decays = {}
+    for node in graph.nodes:
+        if "bias" not in graph.own(node):
+            continue
+        if node is graph.readout:
+            decays[node.name] = 0.0 if rule.traceless else graph.readout_leak
+        elif not rule.biases:
+            decays[node.name] = 0.0
+        elif node.name in rule.decays:
+            decays[node.name] = rule.decays[node.name]
+        else:
+            decays[node.name] = _only(node, _leaks_fed(graph, node) or [graph.readout_leak])
+    return decays
+
+
+def _leaks_fed(graph: SpikingGraph, node: Node) -> list[float]:
+    return [graph.populations[name].neuron.leak for name in sorted(fed_by(graph, node))]
 
 
 def _only(node: Node, leaks: list[float]) -> float:
-    if not leaks:
-        return 0.0
     if len(set(leaks)) > 1:
         raise ValueError(
             f"decays: expected one leak for the trace of node {node.name!r}, got {sorted(set(leaks))}; say "
@@ -162,7 +219,7 @@ def _only(node: Node, leaks: list[float]) -> float:
 
 
 def fed_by(graph: SpikingGraph, node: Node) -> set[str]:
-    """The populations that a node's output reaches without passing another one.
+    """The populations that a node's output reaches at the same step, without passing another one.
 
     Parameters
     ----------
@@ -180,7 +237,7 @@ def fed_by(graph: SpikingGraph, node: Node) -> set[str]:
     while todo:
         name = todo.pop()
         for reader in graph.nodes:
-            if name in reader.inputs and reader.name not in seen:
+            if name in reader.inputs and reader.name not in seen and not reader.delayed:
                 seen.add(reader.name)
                 if isinstance(reader.what, Population):
                     found.add(reader.name)

@@ -52,10 +52,14 @@ class Edges:
             given = value.values() if isinstance(value, Mapping) else (value,)
             if not all(isinstance(one, bool) or (one is None and name == "reset") for one in given):
                 raise TypeError(f"{name}: expected True, False, or a mapping of names to them, got {value!r}")
-        if self.leak is False and self.reset is True:
+        cut = [name for name, live in self.leak.items() if not live] if isinstance(self.leak, Mapping) else []
+        wanted = isinstance(self.reset, Mapping) and any(
+            live and (self.leak is False or name in cut) for name, live in self.reset.items()
+        )
+        if wanted or (self.leak is False and self.reset is True):
             raise ValueError(
-                "reset: expected False or None where leak=False, got True; the reset acts through the "
-                "potential, which is cut"
+                f"reset: expected False or None where leak=False, got {self.reset!r}; the reset acts through "
+                "the potential, which is cut"
             )
 
     def has_leak(self, population: str) -> bool:
@@ -104,6 +108,5 @@ ALL_EDGES = Edges()
 
 
 def _switch(switch: Switch | None, name: str, default: bool) -> bool:
-    if isinstance(switch, Mapping):
-        return switch.get(name, default)
-    return default if switch is None else switch
+    chosen = switch.get(name) if isinstance(switch, Mapping) else switch
+    return default if chosen is None else chosen

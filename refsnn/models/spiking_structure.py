@@ -70,7 +70,7 @@ class SpikingStructure:
                 f"{self.squared_share}; it mixes a squared error into the cross-entropy"
             )
         checks.instance("edges", self.edges, Edges, "Edges(reset=False)")
-        _ = self.shapes
+        _ = self.shapes, self._shapes_of_parameters
         self.edges.check(self.populations, [node.name for node in self.delayed])
 
     @cached_property
@@ -158,7 +158,13 @@ class SpikingStructure:
     def _shapes_of_parameters(self) -> dict[str, Shape]:
         shapes: dict[str, Shape] = {}
         for node in self.nodes:
-            shapes |= {f"{node.parameter_prefix}.{name}": shape for name, shape in self.own(node).items()}
+            own = {f"{node.parameter_prefix}.{name}": shape for name, shape in self.own(node).items()}
+            if shared := sorted(own.keys() & shapes.keys()):
+                raise ValueError(
+                    f"nodes: expected parameters of its own for each node, got {shared} of {node.name!r} "
+                    "twice; give it another prefix"
+                )
+            shapes |= own
         return shapes
 
     def parameter_shapes(self) -> dict[str, Shape]:
@@ -173,7 +179,7 @@ class SpikingStructure:
         self,
         rng: np.random.Generator,
         dtype: Any = np.float64,
-        gain: float = 2.0,
+        gain: float = 1.5,
         bias_mean: float = 0.1,
         bias_deviation: float = 0.1,
     ) -> Parameters:
@@ -358,5 +364,18 @@ class SpikingStructure:
         dtype = next(iter(parameters.values())).dtype
         if isinstance(inputs, StaticInput):
             value = checks.float_array("inputs.value", inputs.value, ("B", *self.input_shape), dtype)
-            return parameters, StaticInput(value, checks.count("inputs.steps", inputs.steps))
-        return parameters, checks.float_array("inputs", inputs, ("T", "B", *self.input_shape), dtype)
+            inputs = StaticInput(value, checks.count("inputs.steps", inputs.steps))
+        else:
+            inputs = checks.float_array("inputs", inputs, ("T", "B", *self.input_shape), dtype)
+        self._check_masks(len(inputs[0]))
+        return parameters, inputs
+
+    def _check_masks(self, batch: int) -> None:
+        for node in self.nodes:
+            mask = node.what.mask if isinstance(node.what, Dropout) else None
+            expected = (batch, *self.shapes[node.name])
+            if mask is not None and mask.shape != expected:
+                raise ValueError(
+                    f"node {node.name!r}: expected a mask of shape {expected}, got {mask.shape}; draw one for "
+                    "the batch at hand, see `with_dropout`"
+                )

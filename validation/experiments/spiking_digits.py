@@ -11,7 +11,8 @@ from refsnn.algorithms.rate_backpropagation import rate_backpropagation
 from refsnn.algorithms.result import GradientResult
 from refsnn.datasets.digits import load_digits
 from refsnn.models.contract import Parameters, StaticInput
-from refsnn.models.spiking_stack import DenseSpikingStack, Inputs
+from refsnn.models.spiking_stack import DenseSpikingStack
+from refsnn.models.spiking_structure import Inputs
 from validation.experiments import ExperimentResult, Progress, experiment
 from validation.experiments.training import History, Recipe, learning_curves, summary, train
 from validation.nets import cosine

@@ -68,7 +68,8 @@ class Dropout(LinearOperator):
                 f"mask: expected one for batches like {inputs.shape}, got {self.mask.shape}; draw it for "
                 "the batch at hand"
             )
-        return (inputs.reshape(-1, *self.mask.shape) * self.mask).reshape(inputs.shape)
+        mask = self.mask.astype(inputs.real.dtype, copy=False)  # drawn in whatever float, nothing is promoted
+        return (inputs.reshape(-1, *mask.shape) * mask).reshape(inputs.shape)
 
     def transpose(self, weights: Weights, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
         """m g."""

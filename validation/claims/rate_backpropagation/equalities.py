@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from refsnn.algorithms.bptt import bptt
-from refsnn.algorithms.rate_backpropagation import rate_backpropagation, rate_backward
+from refsnn.algorithms.rate_backpropagation import rate_backpropagation
 from refsnn.algorithms.temporal_galerkin import temporal_galerkin
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.equations.surrogates import SURROGATES, Surrogate
 from refsnn.models.contract import Parameters
 from refsnn.models.losses import LOSSES
-from validation.claims.rate_backpropagation.reference import record_run
+from validation.claims.rate_backpropagation.reference import rate_backward, record_run
 from validation.ledger import Measured, claim, require
 from validation.nets import RESETS, Case, live_case, relative_errors, worst_error
 
@@ -105,9 +105,9 @@ def rate_with_slopes(
     mean_input = np.mean([case.inputs[t] for t in range(steps)], axis=0)
     rates = {"input": mean_input if input_rate is None else input_rate}
     rates |= {name: record.spikes.mean(axis=0) for name, record in record_run(case).items()}
-    outputs = case.model.mean_readout(case.parameters, list(rates.values())[-1])
+    outputs = list(rates.values())[-1] @ case.parameters["readout.weight"].T + case.parameters["readout.bias"]
     readout_adjoint = LOSSES[case.model.loss_function][1](outputs, case.targets)
-    return rate_backward(case.model, case.parameters, rates, slopes, readout_adjoint)
+    return rate_backward(case, rates, slopes, readout_adjoint)
 
 
 @claim(

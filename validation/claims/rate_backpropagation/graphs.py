@@ -6,9 +6,8 @@ import numpy as np
 
 from refsnn.algorithms.bptt import bptt
 from refsnn.algorithms.layerwise import Pass
-from refsnn.algorithms.rate_backpropagation import rate_backpropagation
+from refsnn.algorithms.rate_backpropagation import Rates, rate_backpropagation
 from refsnn.algorithms.temporal_galerkin import temporal_galerkin
-from refsnn.algorithms.timekeeping import Rates
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters

@@ -10,10 +10,9 @@ import numpy as np
 
 from refsnn.algorithms.bptt import bptt
 from refsnn.algorithms.forward_mode import rtrl
-from refsnn.algorithms.rate_backpropagation import simulate_multi_step
+from refsnn.algorithms.rate_backpropagation import simulate
 from refsnn.equations.spiking import SpikingNeuron, next_trace
 from refsnn.equations.surrogates import SMOOTH_SPIKES
-from refsnn.kernels import spiking_kernels
 from refsnn.oracles.affine_spike import affine_spike_gradient
 from refsnn.oracles.brute_force import neuron_jacobian
 from validation.claims.rate_backpropagation.equalities import SMOOTH, random_neuron
@@ -102,7 +101,7 @@ def independent_ways(rng: np.random.Generator) -> Measured:
         through_time = bptt(*case.arguments).gradients
         brute, kernel = brute_force_slopes(case), {}
         for backend in ("cpu", "plain"):
-            record = simulate_multi_step(case.model, case.parameters, case.inputs, spiking_kernels(backend))
+            record = simulate(case.model, case.parameters, case.inputs, backend=backend)
             kernel[backend] = worst_error(record.slopes, brute)
         require(max(kernel.values()) <= 1e-12, f"g of the kernels against brute force: {kernel}")
         details["g of the kernels to brute force"] = max(kernel.values())

@@ -6,11 +6,13 @@ here, and so is each case of f_t = dh_{t+1}/dh_t.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from refsnn.equations.surrogates import SURROGATES
+from refsnn.models.contract import Parameters
 from validation.nets import Case
 
 
@@ -83,3 +85,19 @@ def adjoints(
         found[f"layer.{index}"] = spike_adjoint, current_adjoint
         spike_adjoint = current_adjoint @ parameters[f"layer.{index}.weight"]
     return found
+
+
+def rate_backward(
+    case: Case,
+    rates: Mapping[str, np.ndarray],
+    slopes: Mapping[str, np.ndarray],
+    readout_adjoint: np.ndarray,
+) -> Parameters:
+    """One pass down the averaged network of a stack (Yu 2024, Eqs. 3 and 7), with any rates and slopes."""
+    adjoint, gradients = readout_adjoint, {}
+    for name, below in reversed(list(zip([*slopes, "readout"], rates, strict=True))):
+        gradients[f"{name}.weight"] = adjoint.T @ rates[below]
+        gradients[f"{name}.bias"] = adjoint.sum(axis=0)
+        if below != "input":
+            adjoint = slopes[below] * (adjoint @ case.parameters[f"{name}.weight"])
+    return {name: gradients[name] for name in case.parameters}

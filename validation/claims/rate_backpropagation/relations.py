@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from refsnn.algorithms.bptt import bptt
-from refsnn.algorithms.rate_backpropagation import rate_backpropagation, simulate_multi_step
+from refsnn.algorithms.rate_backpropagation import rate_backpropagation, simulate
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.equations.surrogates import Surrogate
-from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters
 from refsnn.models.losses import LOSSES
 from refsnn.oracles.complex_step import complex_step_gradient
@@ -37,7 +36,7 @@ def forward_trace_is_reverse_sum(rng: np.random.Generator) -> Measured:
         case = live_case(
             rng, (24, 24), replace(random_neuron(rng, neuron, SMOOTH), leak=0.6), steps=8, static=False
         )
-        slopes = simulate_multi_step(case.model, case.parameters, case.inputs, spiking_kernels("cpu")).slopes
+        slopes = simulate(case.model, case.parameters, case.inputs, backend="cpu").slopes
         for name, record in record_run(case).items():
             factor = record.trace_factor
             shifted = np.concatenate([np.ones_like(factor[:1]), factor[:-1]])
