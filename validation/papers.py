@@ -83,6 +83,51 @@ _ALL = (
         ),
     ),
     Paper(
+        key="ottt",
+        name="Online training through time",
+        title="Online Training Through Time for Spiking Neural Networks",
+        authors="Mingqing Xiao, Qingyan Meng, Zongpeng Zhang, Di He, Zhouchen Lin",
+        reference="NeurIPS 2022, arXiv 2210.04195",
+        link="https://arxiv.org/abs/2210.04195",
+        gives_up="edges of the unrolled graph",
+        statement=(
+            "Of all paths through time keep the leak of the neurons that a weight feeds: the error of each "
+            "step, sent down at that step alone, times a trace of the presynaptic spikes. The memory does "
+            "not grow with $T$, and where weighted firing rates converge the gradient has a positive inner "
+            "product with that of the network of the rates."
+        ),
+        display=(
+            (
+                r"\nabla_{W^l} L = \sum_{t=1}^{T} g_{u^{l+1}}[t]\,{\hat{a}^l[t]}^{\top}",
+                r"\hat{a}^l[t] = \lambda\,\hat{a}^l[t-1] + s^l[t]",
+            ),
+            (
+                r"g_{u^l}[t] = \psi(u^l[t] - V_{th}) \odot {(W^l)}^{\top} g_{u^{l+1}}[t]",
+                r"\langle \nabla_{W^l} L,\, (\nabla_{W^l} L_{sr})_{sr} \rangle > 0",
+            ),
+        ),
+        where=(
+            "$s^l$ spikes, $u^l$ potentials before the reset, $\\psi$ surrogate slope, $\\lambda$ leak, "
+            "$a[t]=\\hat{a}[t]/Z_t$ weighted firing rates with $Z_t=\\sum_{j<t}\\lambda^j$, and $L_{sr}$ the "
+            "loss of the rates, that of a network of clamps."
+        ),
+        exact=(
+            "With a leak the rate is not the current, however long the run: the potential that is left over "
+            "counts, up to $1/Z_T\\to1-\\lambda$. The untraced bias gradient is that of the rates with the "
+            "factor 1, where the paper prints $1/Z_T$. In a recurrent layer with slopes "
+            "$D=\\mathrm{diag}(d)$ of the clamps, $c$ the error at the rates and $v=(I-DW)^{-\\top}c$, the "
+            "inner product is positive whenever $\\|DWD\\|_2<1$, saturated neurons or not."
+        ),
+        exact_display=(
+            (
+                r"a[T] = \frac{\bar{x}[T]}{V_{th}} - \frac{v[T]}{V_{th} Z_T}",
+                r"\langle D c\,a^{\top},\, D v\,a^{\top} \rangle"
+                r" \ge \|a\|^2 (1 - \|DWD\|_2) \|D v\|^2",
+            ),
+        ),
+        headline=("ottt/O8", "ottt/O9.biases", "ottt/O10.sign"),
+    ),
+    Paper(
         key="equilibrium_propagation",
         name="Equilibrium propagation",
         title=(

@@ -1,5 +1,5 @@
 """The claims, one module a paper; importing this package registers them all."""
 
-from validation.claims import equilibrium_propagation, rate_backpropagation
+from validation.claims import equilibrium_propagation, ottt, rate_backpropagation
 
-__all__ = ["equilibrium_propagation", "rate_backpropagation"]
+__all__ = ["equilibrium_propagation", "ottt", "rate_backpropagation"]
