@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
+import unittest.mock
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from validation import benchmark, equilibrium_benchmark, equilibrium_workload, frameworks, workload
+from validation import (
+    benchmark,
+    convolutional_workload,
+    equilibrium_benchmark,
+    equilibrium_workload,
+    frameworks,
+    workload,
+)
 from validation.benchmark import (
     CPU,
     FLOOR,
@@ -231,9 +240,36 @@ def test_another_gradient_of_equilibrium_propagation_is_not_timed(monkeypatch):
     assert steps.milliseconds == []
 
 
+def small_stack(seed, steps, draw=convolutional_workload.draw):
+    return draw(seed, steps, batch=2, plan=(4, "pool", 4), image=(3, 8, 8))
+
+
+def test_the_floor_of_a_convolutional_stack_is_all_its_products():
+    """As many multiplications as forward, weight gradient and transpose of each convolution have."""
+    stack = small_stack(0, 4)
+    counted = []
+
+    def counting(one, other, out):
+        counted.append(one.shape[0] * one.shape[1] * other.shape[1])
+        return np.dot(one, other, out=out)
+
+    with unittest.mock.patch.object(convolutional_workload.np, "matmul", counting):
+        convolutional_workload.products_and_gathers_alone(stack)()
+    samples, first, second = 4 * 2, 4 * 3 * 9 * 64, 4 * 4 * 9 * 16
+    assert sum(counted) == samples * (2 * first + 3 * second)
+
+
+def test_a_dead_convolutional_stack_is_not_timed():
+    stack = small_stack(0, 4)
+    assert set(stack.runs()) == {*convolutional_workload.AGAINST, "BPTT, loss at each step"}
+    with pytest.raises(VacuousError, match="a layer is dead"):
+        convolutional_workload.draw(0, 1, 1, (1, 1, 1, 1, 1), (1, 2, 2))
+
+
 def test_the_command_prints_a_table_and_writes_the_figures(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workload, "draw", lambda seed: draw(seed, **TINY))
     monkeypatch.setattr(equilibrium_workload, "CASES", SMALL)
+    monkeypatch.setattr(convolutional_workload, "draw", small_stack)
     target = tmp_path / "figures.json"
     assert benchmark.main(["--repeats", "7", "--seed", "1", "--json", str(target)]) == 0
     printed = capsys.readouterr().out
@@ -246,6 +282,12 @@ def test_the_command_prints_a_table_and_writes_the_figures(tmp_path, monkeypatch
     assert all(check["refused"] is None for check in entries["checks"].values())
     assert entries["workload"]["unit_bytes"] == 864 * 4
     assert "Equilibrium propagation" in printed
+    lines = {(line["steps"], line["name"]): line for line in entries["convolutional_stack"]}
+    assert lines[16, "OTTT"]["against"] == "BPTT, loss at each step"
+    assert lines[16, "OTTT"]["aim"] == 1.2
+    times = {name: lines[16, name]["milliseconds"] for name in ("OTTT", "BPTT, loss at each step")}
+    medians = [statistics.median(each) for each in times.values()]
+    assert lines[16, "OTTT"]["ratio"] == pytest.approx(medians[0] / medians[1])
     assert [steps["refused"] for steps in entries["equilibrium_propagation"]] == [None, None]
     assert all(steps["ratio"] > 0 for steps in entries["equilibrium_propagation"])
 

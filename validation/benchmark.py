@@ -24,7 +24,15 @@ from rich.table import Table
 from threadpoolctl import threadpool_info
 
 import refsnn
-from validation import equilibrium_benchmark, equilibrium_workload, frameworks, workload
+from validation import (
+    convolutional_benchmark,
+    convolutional_workload,
+    equilibrium_benchmark,
+    equilibrium_workload,
+    frameworks,
+    workload,
+)
+from validation.convolutional_benchmark import Line
 from validation.equilibrium_benchmark import EQUILIBRIUM_AIM, Steps
 from validation.files import check_writable, plain, write_atomically
 from validation.timing import CPU, FLOOR, WARM_UPS, Run, one_thread, peak_memory, take_turns
@@ -193,6 +201,7 @@ def record(
     checks: Mapping[str, Difference],
     rows: Sequence[Row],
     equilibrium: Sequence[Steps] = (),
+    stack: Sequence[Line] = (),
 ) -> dict:
     """All of it for `--json`; no figure about the machine beyond the BLAS and its kernels."""
     libraries = [
@@ -206,7 +215,8 @@ def record(
         "versions": {"refsnn": refsnn.__version__, "numpy": np.__version__, "numba": numba.__version__},
         "blas": libraries,
         "counted": COUNTED,
-        "aims": {"ratio": RATIO_AIM, "memory": MEMORY_AIM, "equilibrium_ratio": EQUILIBRIUM_AIM},
+        "aims": {"ratio": RATIO_AIM, "memory": MEMORY_AIM, "equilibrium_ratio": EQUILIBRIUM_AIM}
+        | {f"convolutional stack, {name}": aim for name, aim in convolutional_workload.AIMS.items()},
         "checks": {name: check._asdict() | {"refused": check.complaint()} for name, check in checks.items()},
         "rows": [
             asdict(row)
@@ -220,6 +230,7 @@ def record(
         "equilibrium_propagation": [
             asdict(steps) | {"ratio": steps.ratio if steps.milliseconds else None} for steps in equilibrium
         ],
+        "convolutional_stack": [asdict(line) for line in stack],
     }
 
 
@@ -227,8 +238,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     command = argparse.ArgumentParser(
         prog="python -m validation.benchmark",
-        description="Time a spiking layer against its three matrix products, and steps of equilibrium "
-        "propagation against theirs, after a check of what they do.",
+        description="Time a spiking layer, a convolutional stack under every rule, and steps of equilibrium "
+        "propagation against the matrix products that they need, after a check of what they do.",
         epilog="Exit status: 0; 1 if refsnn's backends or dtypes disagree; 2 for a wrong command line.",
     )
     command.add_argument(
@@ -274,15 +285,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = workload.draw(options.seed)
     with one_thread(), Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         cases = equilibrium_workload.CASES
-        task = bar.add_task("rounds", total=(1 + len(cases)) * (WARM_UPS + options.repeats))
+        rounds = 1 + len(cases) + len(convolutional_benchmark.STEPS)
+        task = bar.add_task("rounds", total=rounds * (WARM_UPS + options.repeats))
 
         def progress() -> None:
             bar.advance(task)
 
         checks, rows = measure(work, options.repeats, options.frameworks, progress)
         equilibrium = equilibrium_benchmark.measure(cases, options.seed, options.repeats, progress)
-        entries = record(work, options.seed, checks, rows, equilibrium)
+        stack = convolutional_benchmark.measure(options.seed, options.repeats, progress)
+        entries = record(work, options.seed, checks, rows, equilibrium, stack)
     _print(console, work, checks, rows)
+    console.print(convolutional_benchmark.table(stack))
     console.print(equilibrium_benchmark.table(equilibrium))
     if options.json is not None:
         write_atomically(options.json, json.dumps(plain(entries), indent=2, allow_nan=False) + "\n")

@@ -36,8 +36,9 @@ def over_columns(kernel: Callable, shape: tuple[int, ...], arguments: tuple[Any,
         What every block gets.
     """
     steps, columns = shape
-    threads = min(numba.get_num_threads(), columns, steps * columns // _ELEMENTS_WORTH_A_THREAD)
-    if threads <= 1:
+    worth = min(columns, steps * columns // _ELEMENTS_WORTH_A_THREAD)
+    threads = min(numba.get_num_threads(), worth) if worth > 1 else 1  # asking takes longer than a small loop
+    if threads == 1:
         kernel(*arguments, 0, columns)
         return
     edges = [columns * block // threads for block in range(threads + 1)]
