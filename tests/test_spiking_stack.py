@@ -16,6 +16,8 @@ from refsnn.algorithms.truncated_bptt import truncated_bptt
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.equations.surrogates import Surrogate
 from refsnn.models.contract import Model, StaticInput
+from refsnn.models.losses import softmax
+from refsnn.models.spiking_stack import DenseSpikingStack
 from refsnn.oracles.affine_spike import affine_spike_gradient
 
 BACKENDS = ["plain", "cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
@@ -353,3 +355,39 @@ def test_without_a_hidden_layer_it_is_logistic_regression():
     rate = rate_backpropagation(*network.arguments, scale="bptt")
     assert_gradients_agree(rate.gradients, expected)
     assert bptt(*network.arguments).diagnostics.margin is None
+
+
+@pytest.mark.parametrize("backend", ["plain", "cpu"])
+@pytest.mark.parametrize("detach", [True, False])
+@pytest.mark.parametrize(("reset", "value"), [("soft", 0.0), ("hard", -0.3)])
+def test_the_trace_factor_of_the_official_code(reset, value, detach, backend):
+    """leak (1 - psi) where a soft reset lives, leak ((1 - s) - h psi) for a hard one, step by step."""
+    neuron = SpikingNeuron(0.7, 1.3, reset, value, detach)
+    rng = np.random.default_rng(3)
+    stack = DenseSpikingStack((3, 5, 2), neuron)
+    parameters, inputs = stack.initialise(rng, gain=4.0, bias_mean=0.5), rng.random((6, 2, 3))
+    arguments = stack, parameters, inputs, [0, 1]
+    official = rate_backpropagation(*arguments, trace_factor="official", backend=backend, scale="bptt")
+
+    v, rho, slopes = np.full((2, 5), value), np.ones((2, 5)), np.zeros((2, 5))
+    fired = 0.0
+    for x in inputs:
+        h = 0.7 * v + x @ parameters["layer.1.weight"].T + parameters["layer.1.bias"]
+        h += 0.3 * value if reset == "hard" else 0.0
+        s, p = (h >= 1.3).astype(float), 1 / (1 + np.exp(-4 * (h - 1.3)))
+        psi = 4 * p * (1 - p)
+        slopes, fired = slopes + psi * rho / 6, fired + s.mean() / 6
+        if reset == "soft":
+            factor, v = 0.7 * (1 - (0 if detach else 1) * psi), h - 1.3 * s
+        else:
+            factor, v = 0.7 * ((1 - s) - h * psi), (1 - s) * h + s * value
+        rho = 1 + factor * rho
+    assert 0.1 < fired < 0.9
+    readout = official.gradients["readout.bias"]
+    error = softmax(official.diagnostics.outputs) - np.eye(2)[[0, 1]]
+    np.testing.assert_allclose(readout, error.sum(axis=0) / 2, rtol=1e-12)
+    expected = (slopes * (error / 2 @ parameters["readout.weight"])).T @ inputs.mean(axis=0)
+    np.testing.assert_allclose(official.gradients["layer.1.weight"], expected, rtol=1e-11, atol=1e-15)
+    exact = rate_backpropagation(*arguments, backend=backend, scale="bptt").gradients["layer.1.weight"]
+    same = np.allclose(exact, expected, rtol=1e-9)
+    assert same == (reset == "soft" and detach)

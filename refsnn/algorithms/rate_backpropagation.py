@@ -27,6 +27,7 @@ import numpy as np
 from refsnn import checks
 from refsnn.algorithms.layerwise import Normalised, Pass, blocks, check_leaks, flat, layerwise_gradient
 from refsnn.algorithms.result import GradientResult
+from refsnn.equations.official_trace import OfficialTraceNeuron
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters
@@ -51,6 +52,7 @@ def rate_backpropagation(
     scale: str = "paper",
     step_statistics: str = "mean",
     input_rate: str = "mean",
+    trace_factor: str = "exact",
     backend: str = "cpu",
 ) -> GradientResult:
     """Gradient by one backward pass over rates.
@@ -76,6 +78,9 @@ def rate_backpropagation(
     input_rate : {"mean", "last"}
         What the rate pass sees of the input: its time mean, or the last frame as the official code does in
         its single-step mode.
+    trace_factor : {"exact", "official"}
+        f_t = dh_{t+1}/dh_t, or what stands for it in the official code; see
+        `refsnn.equations.official_trace`.
     backend : {"plain", "cpu", "cuda"}
         Which kernels run the neurons.
 
@@ -109,7 +114,9 @@ def rate_backpropagation(
         parameters,
         inputs,
         targets,
-        lambda steps, dtype: Rates(steps, dtype, kernels, model.edges, scale, step_statistics, input_rate),
+        lambda steps, dtype: Rates(
+            steps, dtype, kernels, model.edges, scale, step_statistics, input_rate, trace_factor
+        ),
         block=1 if mode == "single_step" else None,
     )
 
@@ -198,6 +205,8 @@ class Rates:
         What the rate pass makes of statistics that were taken step by step (BN-S).
     input_rate : {"mean", "last"}
         What it sees of the input: the time mean, or the last frame as the official single-step code does.
+    trace_factor : {"exact", "official"}
+        f_t, or what the official code has for it.
 
     Raises
     ------
@@ -216,13 +225,16 @@ class Rates:
         scale: str = "paper",
         step_statistics: str = "mean",
         input_rate: str = "mean",
+        trace_factor: str = "exact",
     ) -> None:
+        checks.choice("trace_factor", trace_factor, ("exact", "official"))
         checks.choice("scale", scale, SCALES)
         checks.choice("step_statistics", step_statistics, STEP_STATISTICS)
         checks.choice("input_rate", input_rate, ("mean", "last"))
         check_leaks(edges)
         self.steps, self.kernels, self.edges = steps, kernels, edges
         self.scale, self.step_statistics, self.input_rate = scale, step_statistics, input_rate
+        self.trace_factor = trace_factor
         self.constant = np.ones(1, dtype)
         self.running: dict[str, RunningNeurons] = {}
         self.sums: dict[str, np.ndarray] = {}
@@ -258,6 +270,8 @@ class Rates:
         """Spikes over the current; sums that become the rate e and the rate Jacobian g are kept."""
         if name not in self.running:
             neuron = self.edges.neuron(name, population.neuron)
+            if self.trace_factor == "official":
+                neuron = OfficialTraceNeuron(**vars(neuron))
             self.running[name] = RunningNeurons(neuron, current.shape[1:], current.dtype)
         self.running[name].run(current, self.kernels)
         return current
