@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from refsnn import checks
+from refsnn.kernels.plain.windows import gather, scatter
+from refsnn.kernels.sliding import positions
 
 POOLINGS = ("max", "average", "none")
 
@@ -122,12 +124,11 @@ def patches(images: np.ndarray, kernel: int, padding: int) -> np.ndarray:
     >>> patches(np.arange(4.0).reshape(1, 2, 2), kernel=1, padding=0)
     array([[0., 1., 2., 3.]])
     """
-    border = [(0, 0)] * (images.ndim - 2) + [(padding, padding)] * 2
-    padded = np.pad(images, border) if padding else images
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(-2, -1))
-    *leading, channels, height, width, _, _ = windows.shape
-    columns = np.moveaxis(windows, (-2, -1), (-4, -3))
-    return columns.reshape(*leading, channels * kernel * kernel, height * width)
+    flat = images.reshape(-1, *images.shape[-3:])
+    places = [positions(side, kernel, 1, padding) for side in images.shape[-2:]]
+    columns = np.empty((images.shape[-3] * kernel * kernel, len(flat), places[0] * places[1]), images.dtype)
+    gather(flat, kernel, 1, padding, columns)
+    return np.swapaxes(columns, 0, 1).reshape(*images.shape[:-3], len(columns), -1)
 
 
 def correlate(images: np.ndarray, kernels: np.ndarray, padding: int) -> np.ndarray:
@@ -186,17 +187,12 @@ def correlate_adjoint(
            [1., 2., 1.]])
     """
     *_, outs, channels, kernel, _ = kernels.shape
-    height, width = maps.shape[-2:]
     flat = np.swapaxes(kernels.reshape(*kernels.shape[:-4], 1, outs, -1), -1, -2)
-    columns = flat @ maps.reshape(*maps.shape[:-2], height * width)
-    columns = columns.reshape(*columns.shape[:-2], channels, kernel, kernel, height, width)
-    padded = np.zeros(
-        (*columns.shape[:-5], channels, *(side + 2 * padding for side in size)), dtype=columns.dtype
-    )
-    for row in range(kernel):
-        for column in range(kernel):
-            padded[..., row : row + height, column : column + width] += columns[..., row, column, :, :]
-    return padded[..., padding : padding + size[0], padding : padding + size[1]]
+    columns = flat @ maps.reshape(*maps.shape[:-2], -1)
+    images = np.empty((*columns.shape[:-2], channels, *size), columns.dtype)
+    side_by_side = np.swapaxes(columns.reshape(-1, *columns.shape[-2:]), 0, 1)
+    scatter(side_by_side, kernel, 1, padding, images.reshape(-1, channels, *size))
+    return images
 
 
 def kernel_products(maps: np.ndarray, images: np.ndarray, kernel: int, padding: int) -> np.ndarray:
