@@ -96,6 +96,12 @@ def test_inputs_come_from_seed_and_id():
     assert len(others) == 4
 
 
+def test_claims_of_a_run_know_its_seed():
+    for seed in (0, 7, 999_999_999):
+        assert ledger.seed_of_run(ledger.generator_for(seed, "paper/X1")) == seed
+    assert ledger.seed_of_run(np.random.default_rng(5)) == 5
+
+
 def test_a_relation_or_an_id_twice_is_refused(monkeypatch):
     monkeypatch.setattr(ledger, "_CLAIMS", {})
     given = {"source": "", "metric": "", "bound": 1.0, "control": ""}

@@ -17,7 +17,7 @@ def all_claims() -> list[Claim]:
 def _position(id: str) -> tuple[int, list[int], str]:
     """O2 before O10, then D1, then 5.2 and named extensions, and N1 or NC1 after all of them."""
     name = id.split("/")[1]
-    letters = ("O", "X", "A", "D", "5", "CE", "RBP", "SP", "VF", "")
+    letters = ("O", "X", "A", "D", "5", "T", "CE", "RBP", "SP", "VF", "")
     group = next(place for place, letter in enumerate(letters) if name.startswith(letter))
     return group, [int(number) for number in re.findall(r"\d+", name)], name
 

@@ -169,6 +169,11 @@ def generator_for(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, *name.encode()])
 
 
+def seed_of_run(rng: np.random.Generator) -> int:
+    """The run's seed behind a generator of `generator_for`: for what several claims of a run share."""
+    return int(np.ravel(rng.bit_generator.seed_seq.entropy)[0])
+
+
 def check(entry: Claim, seed: int) -> Record:
     """Measure one claim in the run with this seed; an exception is a claim that does not hold."""
     start = time.perf_counter()

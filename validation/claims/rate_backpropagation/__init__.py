@@ -1,5 +1,25 @@
 """Claims of rate-based backpropagation (Yu et al. 2024) on dense stacks and deep graphs."""
 
-from validation.claims.rate_backpropagation import controls, equalities, graphs, independent, relations
+from validation.claims.rate_backpropagation import (
+    approximations,
+    controls,
+    decorrelation,
+    equalities,
+    graphs,
+    independent,
+    relations,
+    step_normalisation,
+    theorem,
+)
 
-__all__ = ["controls", "equalities", "graphs", "independent", "relations"]
+__all__ = [
+    "approximations",
+    "controls",
+    "decorrelation",
+    "equalities",
+    "graphs",
+    "independent",
+    "relations",
+    "step_normalisation",
+    "theorem",
+]
