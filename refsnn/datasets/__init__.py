@@ -16,6 +16,7 @@ from refsnn.datasets.labelled import LabelledImages, one_hot
 from refsnn.datasets.mnist import load_mnist
 from refsnn.datasets.nmnist import EventFiles, load_nmnist, read_nmnist
 from refsnn.datasets.shd import SpikeTrains, load_shd
+from refsnn.datasets.tasks import order_task, random_templates, spike_templates, two_cue_xor
 
 __all__ = [
     "EventFiles",
@@ -30,8 +31,10 @@ __all__ = [
     "load_nmnist",
     "load_shd",
     "one_hot",
+    "order_task",
     "random_crop",
     "random_flip",
+    "random_templates",
     "read_aedat2",
     "read_aedat3",
     "read_gestures",
@@ -39,6 +42,8 @@ __all__ = [
     "read_intervals",
     "read_nmnist",
     "sort_events",
+    "spike_templates",
     "standardise",
     "to_frames",
+    "two_cue_xor",
 ]

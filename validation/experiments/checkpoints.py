@@ -66,6 +66,8 @@ class TrainingState:
         Of the last update.
     spent : float
         Seconds of training so far, over all runs.
+    running : dict of str to dict of ndarray
+        Running statistics of each normalisation; empty for networks without.
     """
 
     parameters: Parameters
@@ -78,6 +80,7 @@ class TrainingState:
     curves: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in CURVES})
     diagnostics: dict[str, Any] = field(default_factory=dict)
     spent: float = 0.0
+    running: dict[str, Parameters] = field(default_factory=dict)
 
 
 def save(path: Path, state: TrainingState, rng: np.random.Generator, fingerprint: Mapping[str, str]) -> None:
@@ -90,6 +93,8 @@ def save(path: Path, state: TrainingState, rng: np.random.Generator, fingerprint
     """
     arrays = {f"parameters/{name}": array for name, array in state.parameters.items()}
     arrays |= {f"velocity/{name}": array for name, array in state.velocity.items()}
+    for node, statistics in state.running.items():
+        arrays |= {f"running/{node}/{name}": array for name, array in statistics.items()}
     arrays |= {f"curves/{name}": np.array(curve, np.float64) for name, curve in state.curves.items()}
     arrays["batch_losses"] = np.array(state.batch_losses, np.float64)
     if state.order is not None:
@@ -153,6 +158,10 @@ def load(
     return TrainingState(
         parameters={name: arrays[f"parameters/{name}"] for name in state.parameters},
         velocity={name: arrays[f"velocity/{name}"] for name in state.velocity},
+        running={
+            node: {name: arrays[f"running/{node}/{name}"] for name in statistics}
+            for node, statistics in state.running.items()
+        },
         order=arrays.get("order"),
         batch_losses=arrays["batch_losses"].tolist(),
         curves={name: arrays[f"curves/{name}"].tolist() for name in CURVES},

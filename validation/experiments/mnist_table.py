@@ -23,6 +23,7 @@ from refsnn.models.convolution import Convolution
 from validation.experiments import Allowance, ExperimentResult, Progress, Unavailable, experiment
 from validation.experiments.checkpoints import Checkpoint
 from validation.experiments.convergent_training import Setting
+from validation.experiments.time_sharing import Limit
 from validation.experiments.training import History, error_rate, learning_curves
 from validation.wording import duration
 
@@ -155,18 +156,6 @@ def train_rows(
                 limit.interrupted = not all(task.done() for task in tasks)
             trained += [task.result() for task in tasks]
     return trained
-
-
-@dataclass
-class Limit:
-    """When the trainings of a row end: at a time, or at once."""
-
-    deadline: float
-    interrupted: bool = False
-
-    def reached(self) -> bool:
-        """Whether to stop."""
-        return self.interrupted or time.monotonic() >= self.deadline
 
 
 def train_row(

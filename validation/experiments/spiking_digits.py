@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from refsnn.algorithms.bptt import bptt
-from refsnn.algorithms.rate_backpropagation import rate_backpropagation
 from refsnn.algorithms.result import GradientResult
 from refsnn.datasets.digits import load_digits
-from refsnn.models.contract import Parameters, StaticInput
-from refsnn.models.spiking_stack import DenseSpikingStack
-from refsnn.models.spiking_structure import Inputs
+from refsnn.models.builders.dense import dense_network
+from refsnn.models.contract import Parameters
+from refsnn.models.spiking_graph import SpikingGraph
 from validation.experiments import ExperimentResult, Progress, experiment
+from validation.experiments.spiking_training import RULES, SpikingSetting, encode, firing
 from validation.experiments.training import History, Recipe, learning_curves, summary, train
 from validation.nets import cosine
 
 RECIPE = Recipe(epochs=15, batch=64, learning_rate=0.1, momentum=0.9, cosine=True)
-METHODS = ("rate-based", "BPTT")
+METHODS = ("rate-based", "BPTT, reset detached")
 
 
-def encode(images: np.ndarray, steps: int, encoding: str, rng: np.random.Generator) -> Inputs:
-    """The image itself at every step, or fresh Bernoulli spikes of its intensities."""
-    if encoding == "static":
-        return StaticInput(images, steps)
-    return (rng.random((steps, *images.shape)) < images).astype(images.dtype)
+def stack_parameters(graph: SpikingGraph, rng: np.random.Generator, dtype: Any) -> Parameters:
+    """Weights N(0, 4 / fan-in), biases N(0.1, 0.1^2)."""
+    return graph.initialise(rng, dtype)
+
+
+def digits_setting(method: str, encoding: str, steps: int) -> SpikingSetting:
+    """A stack 64-64-64-10 with the neuron of Yu 2024."""
+    return SpikingSetting(dense_network((64, 64, 64, 10)), method, steps, encoding, stack_parameters)
 
 
 def train_digits(
     method: str, encoding: str, steps: int, seed: int, tick: Callable[[str], None]
 ) -> tuple[History, list[float]]:
-    """One training of a 64-64-64-10 stack; also the cosine to BPTT's first weight gradient on the way."""
+    """One training; also the cosine of the rate-based first weight gradient to BPTT's on the way."""
     rng = np.random.default_rng(seed)
     data = load_digits(rng, dtype=np.float32)
-    model = DenseSpikingStack((64, 64, 64, 10))
+    setting = digits_setting(method, encoding, steps)
     cosines: list[float] = []
     updates = 0
 
@@ -42,21 +46,16 @@ def train_digits(
         parameters: Parameters, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
     ) -> GradientResult:
         nonlocal updates
-        inputs = encode(images, steps, encoding, rng)
+        problem = setting.learning_graph, parameters, encode(images, steps, encoding, rng), labels
+        result = RULES[method].gradient(*problem)
         updates += 1
-        if method == "BPTT":
-            return bptt(model, parameters, inputs, labels)
-        result = rate_backpropagation(model, parameters, inputs, labels, scale="bptt")
-        if updates % 20 == 0:
-            truth = bptt(model, parameters, inputs, labels).gradients
+        if method == "rate-based" and updates % 20 == 0:
+            truth = bptt(*problem).gradients
             cosines.append(cosine(result.gradients["layer.1.weight"], truth["layer.1.weight"]))
         return result
 
-    def predict(parameters: Parameters, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return model.run(parameters, encode(images, steps, encoding, rng))
-
-    history = train(model.initialise(rng, np.float32), gradient, predict, data, RECIPE, rng, tick)
-    return history, cosines
+    start = stack_parameters(setting.graph, rng, np.float32)
+    return train(start, gradient, setting.predict, data, RECIPE, rng, tick), cosines
 
 
 def compare(settings: list[tuple[str, int]], seeds: int, progress: Progress) -> ExperimentResult:
@@ -77,13 +76,12 @@ def compare(settings: list[tuple[str, int]], seeds: int, progress: Progress) -> 
                 history, seen = train_digits(method, encoding, steps, seed, tick)
                 found.setdefault(method, []).append(history)
                 cosines += seen
-        rates = found["rate-based"][-1].diagnostics["spike_rates"]
         rows.append(
             (
                 f"{encoding} input, T = {steps}",
                 *(summary(found[method]) for method in METHODS),
                 f"{np.mean(cosines):.4f}",
-                ", ".join(f"{rate:.2f}" for rate in rates.values()),
+                firing(found["rate-based"]),
             )
         )
         curves |= {f"{method}, {encoding}, T = {steps}": found[method] for method in METHODS}

@@ -1,6 +1,7 @@
 """The training loop that the experiments share: mini-batches, stochastic gradient descent, a history.
 
-The optimiser is the plainest there is (momentum, cosine decay), for the experiments compare gradients.
+The optimiser is the plainest there is (momentum, cosine decay), for the experiments compare gradients.  A
+rule gives a gradient for each mini-batch, or updates the parameters itself while it runs (`Online`).
 """
 
 from __future__ import annotations
@@ -10,20 +11,37 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from refsnn.algorithms.ottt import OnlineResult, Update
 from refsnn.algorithms.result import GradientResult
 from refsnn.datasets.labelled import LabelledImages
 from refsnn.models.contract import Parameters
+from refsnn.models.spiking_graph import SpikingGraph
 from validation.experiments.checkpoints import CURVES, Checkpoint, TrainingState, digest, load, save
 from validation.files import plain
 
 # (parameters, images, labels, rng) to a gradient
 Gradient = Callable[[Parameters, np.ndarray, np.ndarray, np.random.Generator], GradientResult]
-# (parameters, images, rng) to class scores
-Predict = Callable[[Parameters, np.ndarray, np.random.Generator], np.ndarray]
+# (parameters, images, rng) to class scores; also running=... where running statistics are kept
+Predict = Callable[..., np.ndarray]
+
+
+@dataclass(frozen=True)
+class Online:
+    """A rule that updates the parameters several times in a mini-batch.
+
+    Attributes
+    ----------
+    run : callable
+        From (parameters, images, labels, rng, update), where `update` is one step of the optimiser, to its
+        result.  The momentum lives on from one mini-batch to the next.
+    """
+
+    run: Callable[[Parameters, np.ndarray, np.ndarray, np.random.Generator, Update], OnlineResult]
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,8 @@ class History:
         Of training, over all runs.
     running_error : float or None
         Share of wrong training images in the epoch that was broken off.
+    running : dict
+        Running statistics of the network's normalisations, at the end.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -88,6 +108,7 @@ class History:
     planned: int = 0
     seconds: float = 0.0
     running_error: float | None = None
+    running: dict[str, Parameters] = field(default_factory=dict)
 
     @property
     def test_error(self) -> float:
@@ -102,7 +123,7 @@ class History:
 
 def train(
     parameters: Parameters,
-    gradient: Gradient,
+    gradient: Gradient | Online,
     predict: Predict,
     data: LabelledImages,
     recipe: Recipe,
@@ -110,6 +131,7 @@ def train(
     tick: Callable[[str], None],
     checkpoint: Checkpoint | None = None,
     stop: Callable[[], bool] = lambda: False,
+    normalised: SpikingGraph | None = None,
 ) -> History:
     """Train on `data`.
 
@@ -131,6 +153,8 @@ def train(
         Where the training is kept; if its file is there the training goes on from it, to the same bits.
     stop : callable
         Asked before every update; when it says True the training is kept and ends here.
+    normalised : SpikingGraph, optional
+        The network whose normalisations keep running statistics for the test.
 
     Returns
     -------
@@ -146,6 +170,9 @@ def train(
         velocity={name: np.zeros_like(value) for name, value in parameters.items()}
         if recipe.momentum
         else {},
+        running={}
+        if normalised is None
+        else normalised.initial_running(next(iter(parameters.values())).dtype),
     )
     whose: dict[str, str] = {}
     if checkpoint is not None:
@@ -168,13 +195,14 @@ def train(
         if state.order is None:
             state.order = rng.permutation(count)
         while state.update < updates and not stop():
-            update(state, gradient, data, recipe, rng, updates)
+            update(state, gradient, data, recipe, rng, updates, normalised)
             if checkpoint is not None:
                 keep(checkpoint.seconds)
         if state.update < updates:
             keep()
             break
-        error = error_rate(predict, state.parameters, data.test_images, data.test_labels, rng)
+        tested = partial(predict, running=state.running) if state.running else predict
+        error = error_rate(tested, state.parameters, data.test_images, data.test_labels, rng)
         close_epoch(state, error, updates * recipe.batch)
         keep()
         tick(f"epoch {state.epoch}/{recipe.epochs}, test error {error:.1%}")
@@ -186,33 +214,48 @@ def train(
         planned=recipe.epochs,
         seconds=state.spent,
         running_error=state.wrong / (state.update * recipe.batch) if state.update else None,
+        running=state.running,
     )
 
 
 def update(
     state: TrainingState,
-    gradient: Gradient,
+    gradient: Gradient | Online,
     data: LabelledImages,
     recipe: Recipe,
     rng: np.random.Generator,
     updates: int,
+    normalised: SpikingGraph | None = None,
 ) -> None:
-    """One mini-batch: theta <- theta - eta v, v <- momentum v + gradient."""
+    """One mini-batch: theta <- theta - eta v, v <- momentum v + gradient, as often as the rule says."""
     assert state.order is not None
     picked = state.order[state.update * recipe.batch : (state.update + 1) * recipe.batch]
-    labels = data.train_labels[picked]
-    result = gradient(state.parameters, data.train_images[picked], labels, rng)
+    batch = data.train_images[picked], data.train_labels[picked], rng
     rate_left = recipe.decay(state.epoch * updates + state.update, recipe.epochs * updates)
-    for name, value in result.gradients.items():
-        number = value.dtype.type
-        if recipe.momentum:
-            state.velocity[name] *= number(recipe.momentum)
-            state.velocity[name] += value
-            value = state.velocity[name]
-        state.parameters[name] -= number(rate_left * recipe.rate(name)) * value
+
+    def descend(parameters: Parameters, gradients: Parameters) -> Parameters:
+        moved = dict(parameters)
+        for name, value in gradients.items():
+            number = value.dtype.type
+            if recipe.momentum:
+                state.velocity[name] *= number(recipe.momentum)
+                state.velocity[name] += value
+                value = state.velocity[name]
+            moved[name] = parameters[name] - number(rate_left * recipe.rate(name)) * value
+        return moved
+
+    result: GradientResult | OnlineResult
+    if isinstance(gradient, Online):
+        result = gradient.run(state.parameters, *batch, descend)
+        state.parameters = result.parameters
+    else:
+        result = gradient(state.parameters, *batch)
+        state.parameters = descend(state.parameters, result.gradients)
+    if normalised is not None:
+        state.running = normalised.updated_running(state.running, result.diagnostics.statistics)
     state.update += 1
     state.batch_losses.append(float(result.loss))
-    state.wrong += int((result.diagnostics.outputs.argmax(axis=1) != labels).sum())
+    state.wrong += int((result.diagnostics.outputs.argmax(axis=1) != batch[1]).sum())
     state.diagnostics = {
         "residual": result.diagnostics.residual,
         "spike_rates": result.diagnostics.spike_rates,
