@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,8 @@ FLOOR, CPU = "products alone", "refsnn, cpu"
 @contextmanager
 def one_thread() -> Iterator[None]:
     """BLAS and Numba on one thread, as they were before afterwards."""
+    # Compiled loops call SciPy's BLAS, which is loaded with them: what is not there yet cannot be limited.
+    importlib.import_module("scipy.linalg.cython_blas")
     before = numba.get_num_threads()
     numba.set_num_threads(1)
     try:

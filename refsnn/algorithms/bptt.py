@@ -175,7 +175,7 @@ class Steps:
         Cut the gradient along all potentials every so many steps from the end; 0 nowhere.
     """
 
-    pointwise = True
+    pointwise, basis, scale = True, None, 1.0
 
     def __init__(
         self, steps: int, dtype: np.dtype, kernels: ModuleType, edges: Edges = ALL_EDGES, window: int = 0
@@ -190,10 +190,6 @@ class Steps:
         """The charged potentials."""
         return list(self.charged.values())
 
-    def error(self, adjoint: np.ndarray) -> np.ndarray:
-        """The adjoint itself."""
-        return adjoint
-
     def coefficients(self, name: str, sequence: np.ndarray) -> np.ndarray:
         """The sequence itself."""
         return sequence
@@ -205,14 +201,17 @@ class Steps:
         potential = np.full(current[0].size, neuron.reset_value, current.dtype)
         self.kernels.forward(neuron, flat(current), potential, flat(current), flat(spikes))
         self.charged[name] = current
-        self.margins.append(float(np.abs(current - current.dtype.type(neuron.threshold)).min()))
+        threshold = current.dtype.type(neuron.threshold)
+        self.margins.append(min(float(np.abs(one - threshold).min()) for one in current))
         return spikes
 
     def value(self, name: str, population: Population) -> np.ndarray:
         """Spikes once more, from the charged potential."""
         charged, neuron = self.charged[name], population.neuron
-        constants = neuron.constants(charged.dtype)
-        return neuron.equations.fire(charged, constants.threshold, constants.one)
+        constants, spikes = neuron.constants(charged.dtype), np.empty_like(charged)
+        for spike, h in zip(spikes, charged, strict=True):
+            spike[...] = neuron.equations.fire(h, constants.threshold, constants.one)
+        return spikes
 
     def pull_back(self, name: str, population: Population, adjoint: np.ndarray) -> np.ndarray:
         """The adjoint of the neuron's recursion, back through time; over the charged potential."""

@@ -188,8 +188,11 @@ def _parts(graph: SpikingGraph) -> tuple[list[Node], str]:
     fits = len(graph.populations) == 1 and graph.loss_over == "each_step"
     population = next(iter(graph.populations), "")
     others = [node.what for node in graph.nodes if node.name != population and node not in learners]
+    # each map reaches the population by one way only, or its eligibility would count as often
+    read = [name for node in graph.nodes[:-1] if node not in learners for name in node.inputs]
     fits = (
         fits
+        and len(read) == len(set(read))
         and all(isinstance(node.what, Dense) for node in (*learners, graph.readout))
         and all(isinstance(what, Sum) for what in others[:-1])
         and all(node.inputs[0] == (population if node.delayed else INPUT) for node in learners)

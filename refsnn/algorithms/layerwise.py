@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from refsnn.algorithms.readout import EachStepLoss, MeanLoss
+from refsnn.algorithms.readout import EachStepLoss, MeanLoss, ProjectedLoss
 from refsnn.algorithms.result import BatchStatistics, Diagnostics, GradientResult
 from refsnn.models.contract import Parameters
 from refsnn.models.edges import Edges
@@ -39,10 +39,18 @@ class Timekeeping(Protocol):
         What each coefficient has of a constant: biases and the mean read-out are constants in time.
     pointwise : bool
         Whether a coefficient is a value (at a time, or a rate), so that a maximum can be taken of it.
+    scale : float
+        Of the error, and so of the gradient.
     """
 
     constant: np.ndarray
     pointwise: bool
+    scale: float
+
+    @property
+    def basis(self) -> np.ndarray | None:
+        """phi_k(t), (M, T): what an error is summed over time with; None for each step by itself."""
+        ...
 
     @property
     def margins(self) -> list[float]:
@@ -52,10 +60,6 @@ class Timekeeping(Protocol):
     @property
     def kept(self) -> list[np.ndarray]:
         """Arrays of its own that it needs on the way down."""
-        ...
-
-    def error(self, adjoint: np.ndarray) -> np.ndarray:
-        """dL/do_t (T, B, classes) to the error of the read-out's coefficients, (M, B, classes)."""
         ...
 
     def coefficients(self, name: str, sequence: np.ndarray) -> np.ndarray:
@@ -342,13 +346,19 @@ def layerwise_gradient(
     steps, dtype = len(inputs), next(iter(parameters.values())).dtype
     time = keeper(steps, dtype)
     run = Pass(graph, parameters, time)
-    loss = (EachStepLoss if graph.loss_over == "each_step" or graph.readout_leak else MeanLoss)(
-        graph, targets
-    )
+    loss: MeanLoss | EachStepLoss | ProjectedLoss = MeanLoss(graph, targets, time.basis)
+    if graph.loss_over == "each_step" or graph.readout_leak:
+        if time.basis is None:
+            loss = EachStepLoss(graph, targets)
+        else:
+            loss = ProjectedLoss(graph, targets, time.basis)
     for piece in blocks(graph, inputs, block):
         loss.add(run.up(piece, averaged=loss.averaged), len(piece))
     bytes_kept = run.bytes_kept  # the way down uses them up
-    gradients = run.down(time.error(loss.adjoint(window)))
+    adjoint = loss.adjoint(window)
+    if time.scale != 1:
+        adjoint = adjoint * dtype.type(time.scale)
+    gradients = run.down(adjoint)
     return GradientResult(
         loss=loss.value(),
         gradients=gradients,

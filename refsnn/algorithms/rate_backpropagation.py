@@ -233,7 +233,12 @@ class Rates:
         checks.choice("input_rate", input_rate, ("mean", "last"))
         check_leaks(edges)
         self.steps, self.kernels, self.edges = steps, kernels, edges
-        self.scale, self.step_statistics, self.input_rate = scale, step_statistics, input_rate
+        # the error of an average is that of all its steps together; the paper takes 1/T of it
+        self.basis, self.scale = (
+            np.broadcast_to(dtype.type(1), (1, steps)),
+            1 / steps if scale == "paper" else 1.0,
+        )
+        self.step_statistics, self.input_rate = step_statistics, input_rate
         self.trace_factor = trace_factor
         self.constant = np.ones(1, dtype)
         self.running: dict[str, RunningNeurons] = {}
@@ -250,11 +255,6 @@ class Rates:
         """The sums of spikes and slopes, and what "exact" normalisation needs."""
         exact = [array for arrays in self.normals.values() for array in arrays]
         return exact + [sums for one in self.running.values() for sums in (one.spikes, one.slopes)]
-
-    def error(self, adjoint: np.ndarray) -> np.ndarray:
-        """The error of an average is that of all its steps together; the paper takes 1/T of it."""
-        total = adjoint.sum(axis=0, keepdims=True)
-        return total / total.dtype.type(self.steps) if self.scale == "paper" else total
 
     def coefficients(self, name: str, sequence: np.ndarray) -> np.ndarray:
         """The mean over time of the steps so far; while they last, of T."""

@@ -25,6 +25,7 @@ import numpy as np
 from refsnn import checks
 from refsnn.algorithms.layerwise import Normalised, check_leaks, flat, layerwise_gradient
 from refsnn.algorithms.result import GradientResult
+from refsnn.equations.spiking import SpikingNeuron
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters
 from refsnn.models.edges import ALL_EDGES, Edges
@@ -32,6 +33,8 @@ from refsnn.models.operators.normalisation import BatchNormalisation
 from refsnn.models.operators.operator import Weights
 from refsnn.models.operators.rate_normalisation import normalised_modes_vjp, scaled_modes_vjp
 from refsnn.models.spiking_graph import Population, SpikingGraph
+
+MODES = ("multi_step", "single_step")
 
 
 def cosine_basis(n_modes: int, steps: int, dtype: Any = np.float64) -> np.ndarray:
@@ -83,6 +86,7 @@ def temporal_galerkin(
     *,
     n_modes: int,
     basis: np.ndarray | None = None,
+    mode: str = "multi_step",
     backend: str = "cpu",
 ) -> GradientResult:
     """Gradient with the error resolved in K temporal modes; at the scale of BPTT.
@@ -97,6 +101,9 @@ def temporal_galerkin(
         K, between 1 and T.  What is kept is K^2 + K numbers a neuron, whatever T is.
     basis : ndarray, (K, T), optional
         Orthonormal modes; `cosine_basis` by default.
+    mode : {"multi_step", "single_step"}
+        T loop inside each layer, or outside the network, which keeps no array of length T and batch but
+        cannot normalise over the sequence.
     backend : {"plain", "cpu", "cuda"}
         Which kernels run the neurons.
 
@@ -128,6 +135,7 @@ def temporal_galerkin(
         inputs,
         targets,
         lambda steps, dtype: Modes(_checked_basis(basis, n_modes, steps, dtype), kernels, model.edges),
+        block=1 if checks.choice("mode", mode, MODES) == "single_step" else None,
     )
 
 
@@ -149,50 +157,53 @@ class Modes:
         For a leak that is cut.
     """
 
-    pointwise = False
+    pointwise, scale = False, 1.0
 
     def __init__(self, basis: np.ndarray, kernels: ModuleType, edges: Edges = ALL_EDGES) -> None:
         check_leaks(edges)
         self.basis, self.kernels, self.edges = basis, kernels, edges
         self.constant = basis.sum(axis=1)
-        self.gains: dict[str, np.ndarray] = {}
-        self.spikes: dict[str, np.ndarray] = {}
-        self.margins: list[float] = []
+        self.running: dict[str, ModalNeurons] = {}
+        self.sums: dict[str, np.ndarray] = {}
+        self.steps: dict[str, int] = {}
+
+    @property
+    def margins(self) -> list[float]:
+        """Of each population."""
+        return [float(neurons.margin.min()) for neurons in self.running.values()]
 
     @property
     def kept(self) -> list[np.ndarray]:
         """Gains G_jk and coefficients E_k."""
-        return [*self.gains.values(), *self.spikes.values()]
-
-    def error(self, adjoint: np.ndarray) -> np.ndarray:
-        """sum_t phi_k(t) of the adjoint."""
-        return np.tensordot(self.basis, adjoint, axes=1)
+        return [array for neurons in self.running.values() for array in (neurons.gains, neurons.spikes)]
 
     def coefficients(self, name: str, sequence: np.ndarray) -> np.ndarray:
-        """sum_t phi_k(t) of the sequence."""
-        return np.tensordot(self.basis, sequence, axes=1)
+        """sum_t phi_k(t) of the sequence, of the steps so far."""
+        share = np.tensordot(self._next(name, len(sequence)), sequence, axes=1)
+        self.sums[name] = self.sums[name] + share if name in self.sums else share
+        return self.sums[name]
 
     def run(self, name: str, population: Population, current: np.ndarray) -> np.ndarray:
-        """Spikes over the current; E_k and G_jk are kept."""
-        modes, size, shape, dtype = len(self.basis), current[0].size, current.shape[1:], current.dtype
-        neuron = self.edges.neuron(name, population.neuron)
-        gains, coefficients = np.zeros((modes, modes, size), dtype), np.zeros((modes, size), dtype)
-        potential, factor = np.full(size, neuron.reset_value, dtype), np.zeros(size, dtype)
-        traces, margin = np.zeros((modes, size), dtype), np.full(size, np.inf, dtype)
-        state = potential, traces, factor, gains, coefficients, margin
-        self.kernels.galerkin_forward(neuron, flat(current), self.basis, *state, flat(current))
-        self.gains[name] = gains.reshape(modes, modes, *shape)
-        self.margins.append(float(margin.min()))
-        self.spikes[name] = coefficients.reshape(modes, *shape)
+        """Spikes over the current; E_k and G_jk are added to."""
+        if name not in self.running:
+            neuron = self.edges.neuron(name, population.neuron)
+            self.running[name] = ModalNeurons(neuron, len(self.basis), current.shape[1:], current.dtype)
+        self.running[name].run(current, self._next(name, len(current)), self.kernels)
         return current
+
+    def _next(self, name: str, steps: int) -> np.ndarray:
+        """phi_k of a node's next steps."""
+        first = self.steps.get(name, 0)
+        self.steps[name] = first + steps
+        return np.ascontiguousarray(self.basis[:, first : first + steps])
 
     def value(self, name: str, population: Population) -> np.ndarray:
         """E_k."""
-        return self.spikes[name]
+        return self.running[name].spikes
 
     def pull_back(self, name: str, population: Population, adjoint: np.ndarray) -> np.ndarray:
         """a_k = sum_j G_jk d_j."""
-        return np.einsum("jk...,j...->k...", self.gains[name], adjoint)
+        return np.einsum("jk...,j...->k...", self.running[name].gains, adjoint)
 
     def normal(
         self,
@@ -229,6 +240,44 @@ class Modes:
         steps = self.basis.shape[1]
         by_current = normalised_modes_vjp(by_normal, kept.normal, self.constant, kept.spread[0], steps)
         return by_current, {"gamma": by_gain, "beta": by_bias}
+
+
+class ModalNeurons:
+    """State and sums of a population between calls of the Galerkin kernel.
+
+    Parameters
+    ----------
+    neuron : SpikingNeuron
+        Hyper-parameters.
+    modes : int
+        K.
+    shape : tuple of int
+        (B, ...).
+    dtype : dtype
+        Of the parameters.
+    """
+
+    def __init__(self, neuron: SpikingNeuron, modes: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.neuron = neuron
+        self.potential, self.factor = np.full(shape, neuron.reset_value, dtype), np.zeros(shape, dtype)
+        self.traces, self.margin = np.zeros((modes, *shape), dtype), np.full(shape, np.inf, dtype)
+        self.gains, self.spikes = np.zeros((modes, modes, *shape), dtype), np.zeros((modes, *shape), dtype)
+
+    def run(self, current: np.ndarray, basis: np.ndarray, kernels: ModuleType) -> None:
+        """Advance by the steps of `current`, (T, B, ...); spikes are written over it, and sums added to."""
+        modes, size = len(basis), self.potential.size
+        kernels.galerkin_forward(
+            self.neuron,
+            flat(current),
+            basis,
+            self.potential.reshape(-1),
+            self.traces.reshape(modes, size),
+            self.factor.reshape(-1),
+            self.gains.reshape(modes, modes, size),
+            self.spikes.reshape(modes, size),
+            self.margin.reshape(-1),
+            flat(current),
+        )
 
 
 def _checked_basis(basis: Any, n_modes: int, steps: int, dtype: np.dtype) -> np.ndarray:

@@ -376,6 +376,6 @@ class SpikingStructure:
             expected = (batch, *self.shapes[node.name])
             if mask is not None and mask.shape != expected:
                 raise ValueError(
-                    f"node {node.name!r}: expected a mask of shape {expected}, got {mask.shape}; draw one for "
-                    "the batch at hand, see `with_dropout`"
+                    f"node {node.name!r}: expected a mask of shape {expected}, got {mask.shape}; draw one "
+                    "for the batch at hand, see `with_dropout`"
                 )

@@ -77,7 +77,7 @@ def push_forward(
         else:
             operator, local = linear_operator(node), graph.weights(parameter_tangent, node)
             source = tangent[f"{name}.before"] if node.delayed else moved[node.inputs[0]]
-            if node.delayed and not edges.has_feedback(name):
+            if node.delayed and not (tape.started and edges.has_feedback(name)):
                 source = np.zeros_like(source)
             moved[name] = each_direction(partial(operator.linear, own), source, dimensions)
             if local:

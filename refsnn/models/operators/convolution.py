@@ -202,14 +202,16 @@ class Convolution2d(LinearOperator):
         groups, outs = grouped.shape[:2]
         dtype = np.result_type(grouped, inputs, *(() if bias is None else (bias,)))
         maps = np.empty((len(inputs), groups * outs, *places), dtype)
+        flat = maps.reshape(*maps.shape[:2], -1)
+        bias = None if bias is None else bias.reshape(-1, 1)
         products = _Columns(groups, outs, places[0] * places[1], dtype)
         for block, patches in self._patches(inputs, dtype, padding):
             np.matmul(grouped, patches, out=products.of(block))
-            product = np.swapaxes(products.by_sample(block).reshape(groups * outs, -1, *places), 0, 1)
+            product = np.swapaxes(products.by_sample(block), 0, 1)
             if bias is None:
-                maps[block] = product
+                flat[block] = product
             else:
-                np.add(product, bias, out=maps[block])
+                np.add(product, bias, out=flat[block])
         return maps
 
     def _patches(
@@ -233,6 +235,7 @@ class _Columns:
         self.groups, self.rows, self.places = groups, rows, places
         self.samples = max(1, _COLUMNS_AT_ONCE // places)
         self.memory = np.empty(groups * rows * places * self.samples, dtype)
+        self.views: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def blocks(self, samples: int) -> Iterator[slice]:
         """As many samples at a time as there is room for."""
@@ -241,9 +244,16 @@ class _Columns:
 
     def by_sample(self, block: slice) -> np.ndarray:
         """(G rows, n, P), as the kernels see it."""
-        rows, samples = self.groups * self.rows, block.stop - block.start
-        return self.memory[: rows * samples * self.places].reshape(rows, samples, self.places)
+        return self._views(block.stop - block.start)[0]
 
     def of(self, block: slice) -> np.ndarray:
         """(G, rows, n P), as the products see it."""
-        return self.by_sample(block).reshape(self.groups, self.rows, -1)
+        return self._views(block.stop - block.start)[1]
+
+    def _views(self, samples: int) -> tuple[np.ndarray, np.ndarray]:
+        """Both, made once for each size of a block."""
+        if samples not in self.views:
+            rows = self.groups * self.rows
+            by_sample = self.memory[: rows * samples * self.places].reshape(rows, samples, self.places)
+            self.views[samples] = by_sample, by_sample.reshape(self.groups, self.rows, -1)
+        return self.views[samples]
