@@ -46,6 +46,9 @@ GOOD = {
     "refsnn.algorithms.result": "import refsnn.models.contract as contract",
     "refsnn.oracles.affine": "from refsnn.equations.surrogates import sigmoid",
     "refsnn.datasets": "from refsnn.checks import count",
+    "refsnn.comparison": "from refsnn.algorithms.bptt import bptt",
+    "refsnn.cli": "from refsnn.comparison import compare",
+    "refsnn.__main__": "from refsnn.cli import main",
     "validation.ledger": "import refsnn.algorithms.bptt",
     "tests.test_x": "import validation.ledger, refsnn",
 }
@@ -76,6 +79,8 @@ def test_good_imports_pass():
             "floor 4 may not import from floor 4",
         ),
         ("refsnn.datasets", "import refsnn.testing", "floor 5 may not import from floor 5"),
+        ("refsnn.comparison", "from refsnn.cli import main", "floor 5 may not import from floor 5"),
+        ("refsnn.cli", "import validation.ledger", "floor 5 may not import from floor 6"),
         ("refsnn.datasets", "import validation.ledger", "floor 5 may not import from floor 6"),
         (
             "refsnn.datasets",

@@ -1,0 +1,187 @@
+"""The algorithms that can be compared, each as a call of (graph, parameters, inputs, targets).
+
+Those that learn at each step (`online`) need the loss at each step; the others take either.  What looks at
+the reset takes it as the network says, `detach_reset`; only the two yardsticks choose for themselves.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refsnn import checks
+from refsnn.algorithms.bptt import bptt
+from refsnn.algorithms.eprop import eprop
+from refsnn.algorithms.forward_mode import rtrl
+from refsnn.algorithms.ottt import ottt
+from refsnn.algorithms.rate_backpropagation import rate_backpropagation
+from refsnn.algorithms.result import GradientResult
+from refsnn.algorithms.sltt import sltt
+from refsnn.algorithms.temporal_galerkin import temporal_galerkin
+from refsnn.algorithms.truncated_bptt import truncated_bptt
+from refsnn.models.spiking_graph import SpikingGraph
+
+FULL, DETACHED = "bptt_full", "bptt_detached"
+# One tangent a parameter and number of the state: above this, minutes and gigabytes.
+RTRL_PARAMETERS = 1000
+
+# (graph, parameters, inputs, targets, backend)
+Run = Callable[[SpikingGraph, Any, Any, Any, str], GradientResult]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One algorithm with its options.
+
+    Attributes
+    ----------
+    name : str
+        What it is asked for by.
+    run : callable of (graph, parameters, inputs, targets, backend)
+        Gives a GradientResult, always the same one.
+    online : bool
+        Whether it needs the loss at each step.
+    """
+
+    name: str
+    run: Run
+    online: bool = False
+
+
+def _rtrl(graph: SpikingGraph, parameters: Any, inputs: Any, targets: Any, backend: str) -> GradientResult:
+    numbers = sum(value.size for value in parameters.values())
+    if numbers > RTRL_PARAMETERS:
+        raise ValueError(
+            f"parameters: expected at most {RTRL_PARAMETERS} numbers for forward mode, which carries one "
+            f"tangent for each, got {numbers}; take a smaller network"
+        )
+    return rtrl(graph, parameters, inputs, targets)
+
+
+def _ottt(preset: str) -> Run:
+    return lambda graph, p, x, y, backend: ottt(graph, p, x, y, preset=preset, backend=backend)
+
+
+def _rate(mode: str) -> Run:
+    return lambda graph, p, x, y, backend: rate_backpropagation(
+        graph, p, x, y, mode=mode, scale="bptt", backend=backend
+    )
+
+
+_FIXED = {
+    contender.name: contender
+    for contender in (
+        Contender(FULL, lambda g, p, x, y, backend: bptt(g.with_edges(reset=True), p, x, y, backend=backend)),
+        Contender(
+            DETACHED, lambda g, p, x, y, backend: bptt(g.with_edges(reset=False), p, x, y, backend=backend)
+        ),
+        Contender("rate_multi_step", _rate("multi_step")),
+        Contender("rate_single_step", _rate("single_step")),
+        Contender("rtrl", _rtrl),
+        Contender("ottt_paper", _ottt("paper"), online=True),
+        Contender("ottt_official_code", _ottt("official_code"), online=True),
+        Contender("ottt_exact_local", _ottt("exact_local"), online=True),
+        Contender("ndot", _ottt("ndot"), online=True),
+        Contender("sltt", lambda g, p, x, y, backend: sltt(g, p, x, y, backend=backend), online=True),
+        Contender("eprop", lambda g, p, x, y, backend: eprop(g, p, x, y, backend=backend), online=True),
+    )
+}
+
+
+def _truncated(window: int, rng: np.random.Generator) -> Contender:
+    return Contender(
+        f"truncated_{window}",
+        lambda g, p, x, y, backend: truncated_bptt(g, p, x, y, window=window, backend=backend),
+    )
+
+
+def _galerkin(modes: int, rng: np.random.Generator) -> Contender:
+    return Contender(
+        f"galerkin_{modes}",
+        lambda g, p, x, y, backend: temporal_galerkin(g, p, x, y, n_modes=modes, backend=backend),
+    )
+
+
+def _sltt(learning_steps: int, rng: np.random.Generator) -> Contender:
+    def run(graph: SpikingGraph, p: Any, x: Any, y: Any, backend: str) -> GradientResult:
+        draws = copy.deepcopy(rng)  # each call learns at the same steps
+        return sltt(graph, p, x, y, learning_steps=learning_steps, rng=draws, backend=backend)
+
+    return Contender(f"sltt_{learning_steps}", run, online=True)
+
+
+_NUMBERED = {"truncated": _truncated, "galerkin": _galerkin, "sltt": _sltt}
+NAMES = (*_FIXED, "truncated_W", "galerkin_K", "sltt_K")
+
+
+def default_names(steps: int) -> tuple[str, ...]:
+    """The algorithms of a table, for so many steps.
+
+    Parameters
+    ----------
+    steps : int
+        T; the window of truncated BPTT and the K of SLTT-K are half of it.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> default_names(8)[:4]
+    ('bptt_full', 'bptt_detached', 'truncated_4', 'rate_multi_step')
+    """
+    half = max(1, checks.count("steps", steps) // 2)
+    return (
+        *(FULL, DETACHED, f"truncated_{half}"),
+        *("rate_multi_step", "rate_single_step", "galerkin_2", "galerkin_4", "rtrl"),
+        *("ottt_paper", "ottt_official_code", "ottt_exact_local", "ndot", "sltt", f"sltt_{half}", "eprop"),
+    )
+
+
+def contenders(names: Sequence[str], rng: np.random.Generator) -> list[Contender]:
+    """The algorithms of these names.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Among `NAMES`, with a number for W (window, steps) and K (modes, steps that learn).
+    rng : numpy.random.Generator
+        Draws the steps of SLTT-K; it is not moved on.
+
+    Returns
+    -------
+    list of Contender
+
+    Raises
+    ------
+    TypeError, ValueError
+        For unknown names, the same name twice, or none.
+
+    Examples
+    --------
+    >>> [contender.online for contender in contenders(["galerkin_2", "sltt"], np.random.default_rng(0))]
+    [False, True]
+    """
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"algorithms: expected a sequence of names, got {names!r}")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"algorithms: expected at least one name, each once, got {list(names)}")
+    found = []
+    for name in names:
+        numbered = re.fullmatch(r"(truncated|galerkin|sltt)_([1-9][0-9]{0,8})", name)
+        if name in _FIXED:
+            found.append(_FIXED[name])
+        elif numbered:
+            found.append(_NUMBERED[numbered[1]](int(numbered[2]), rng))
+        else:
+            raise ValueError(
+                f"algorithms: expected names among {', '.join(NAMES)} (with numbers for W and K), got "
+                f"{name!r}"
+            )
+    return found
