@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from refsnn.algorithms.bptt import bptt
 from refsnn.algorithms.rate_backpropagation import rate_backpropagation
+from refsnn.algorithms.temporal_galerkin import temporal_galerkin
 from refsnn.equations.spiking import SpikingNeuron
+from refsnn.models.builders.dense import dense_network
 from refsnn.models.contract import StaticInput
 from refsnn.models.operators.convolution import Convolution2d
 from refsnn.models.operators.dense import Dense
@@ -401,3 +403,23 @@ def test_other_options_and_joint_statistics_are_refused():
     )
     with pytest.raises(ValueError, match=r"node 'b\.norm': expected statistics of each step"):
         rate_backpropagation(replace(graph, nodes=nodes), *problem, mode="single_step")
+
+
+@pytest.mark.parametrize("loss", [{}, {"loss_over": "each_step"}, {"readout_leak": 0.6}])
+@pytest.mark.parametrize("backend", ["plain", "cpu"])
+def test_temporal_modes_step_by_step_are_those_of_whole_layers(loss, backend):
+    rng = np.random.default_rng(4)
+    graph = dense_network((5, 9, 8, 3), SpikingNeuron(leak=0.8, detach_reset=False), **loss)
+    parameters, inputs = graph.initialise(rng, gain=3.0), rng.random((7, 4, 5))
+    problem = graph, parameters, inputs, [0, 1, 2, 0]
+    whole = bptt(*problem, backend=backend)
+    assert all(0.05 < rate < 0.95 for rate in whole.diagnostics.spike_rates.values())
+    for modes in (1, 3, 7):
+        layers = temporal_galerkin(*problem, n_modes=modes, backend=backend)
+        steps = temporal_galerkin(*problem, n_modes=modes, mode="single_step", backend=backend)
+        assert steps.loss == pytest.approx(layers.loss, rel=1e-12)
+        assert steps.diagnostics.bytes_kept == layers.diagnostics.bytes_kept
+        for name, value in layers.gradients.items():
+            np.testing.assert_allclose(steps.gradients[name], value, rtol=1e-9, atol=1e-14)
+            if modes == 7:
+                np.testing.assert_allclose(whole.gradients[name], value, rtol=1e-9, atol=1e-14)
