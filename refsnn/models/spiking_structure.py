@@ -136,11 +136,18 @@ class SpikingStructure:
             grown, found = new != found, new
         return frozenset(found)
 
+    @cached_property
+    def _own(self) -> dict[str, dict[str, Shape]]:
+        return {
+            node.name: node.what.parameter_shapes(self.shapes[node.inputs[0]])
+            if isinstance(node.what, Operator)
+            else {}
+            for node in self.nodes
+        }
+
     def own(self, node: Node) -> dict[str, Shape]:
         """Last names and shapes of a node's own parameters."""
-        return (
-            node.what.parameter_shapes(self.shapes[node.inputs[0]]) if isinstance(node.what, Operator) else {}
-        )
+        return self._own[node.name]
 
     def has_parameters(self, node: Node) -> bool:
         """Whether a node has parameters of its own."""
