@@ -17,6 +17,7 @@ EQUILIBRIUM = tuple(f"equilibrium_propagation/{id}" for id in ("O1", "O2", "O3",
 SUCCESSORS = tuple(
     f"equilibrium_propagation/{id}" for id in ("O7.conv", "O15", "O16", "CE1", "RBP", "VF.correction")
 )
+ONLINE = tuple(f"ottt/{id}" for id in ("O1", "O2", "O4", "O5", "O7", "SLTT"))
 
 # name: (file, what stands there, what is planted, claims to run)
 PLANTS = {
@@ -40,15 +41,39 @@ PLANTS = {
     ),
     "1/T forgotten": (
         "refsnn/algorithms/rate_backpropagation.py",
-        '    if scale == "paper":\n        readout_adjoint /= len(inputs)\n',
-        "",
+        'self.scale = 1 / steps if scale == "paper" else 1.0\n',
+        "self.scale = 1.0\n",
         RATE,
     ),
     "1/T of the readout forgotten in BPTT": (
-        "refsnn/algorithms/bptt.py",
-        "    readout_adjoint = loss_gradient(outputs, targets) / steps\n",
-        "    readout_adjoint = loss_gradient(outputs, targets)\n",
+        "refsnn/algorithms/readout.py",
+        "        one /= one.dtype.type(self.steps)\n",
+        "",
         RATE,
+    ),
+    "trace without the spike of this step": (
+        "refsnn/algorithms/forward_in_time.py",
+        "            trace *= factor\n            trace += tape.values[source]\n",
+        "            trace += tape.values[source]\n            trace *= factor\n",
+        ONLINE,
+    ),
+    "error growing with time": (
+        "refsnn/algorithms/forward_in_time.py",
+        "error, {}, self.kernels, NO_EDGES, self.products(weights, tape)",
+        "error * self.traces.steps, {}, self.kernels, NO_EDGES, self.products(weights, tape)",
+        ONLINE,
+    ),
+    "feedback at the first step": (
+        "refsnn/models/spiking_step.py",
+        "linear_operator(node).forward(own, read) if started else np.zeros(shape, read.dtype)",
+        "linear_operator(node).forward(own, read)",
+        ONLINE,
+    ),
+    "feedback edge of the adjoint cut": (
+        "refsnn/models/spiking_step.py",
+        "            if edges.has_feedback(node.name) and tape.started:\n",
+        "            if False:\n",
+        ONLINE,
     ),
     "surrogate at the potential after the reset": (
         "refsnn/kernels/cpu/spiking.py",
@@ -141,7 +166,9 @@ def run_on_copy(folder: Path, claims: tuple[str, ...], plant: tuple[str, str, st
     return red
 
 
-@pytest.mark.parametrize("claims", [RATE, EQUILIBRIUM, SUCCESSORS], ids=["rate", "equilibrium", "successors"])
+@pytest.mark.parametrize(
+    "claims", [RATE, EQUILIBRIUM, SUCCESSORS, ONLINE], ids=["rate", "equilibrium", "successors", "online"]
+)
 def test_nothing_is_red_where_nothing_is_planted(tmp_path, claims):
     assert run_on_copy(tmp_path, claims, None) == []
 

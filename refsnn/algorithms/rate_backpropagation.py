@@ -234,10 +234,8 @@ class Rates:
         check_leaks(edges)
         self.steps, self.kernels, self.edges = steps, kernels, edges
         # the error of an average is that of all its steps together; the paper takes 1/T of it
-        self.basis, self.scale = (
-            np.broadcast_to(dtype.type(1), (1, steps)),
-            1 / steps if scale == "paper" else 1.0,
-        )
+        self.basis = np.broadcast_to(dtype.type(1), (1, steps))
+        self.scale = 1 / steps if scale == "paper" else 1.0
         self.step_statistics, self.input_rate = step_statistics, input_rate
         self.trace_factor = trace_factor
         self.constant = np.ones(1, dtype)
