@@ -117,7 +117,21 @@ def _sorted(path: Path, arrays: dict[str, np.ndarray]) -> Arrays:
 def _from_npz(path: Path) -> dict[str, np.ndarray]:
     # NumPy does not close what it opened itself if it finds it broken
     with _whole(path, "npz"), open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+        found = {}
+        for name in file.files:
+            try:
+                found[name] = file[name]
+            except ValueError as error:
+                if "Object arrays" not in str(error):
+                    raise
+                objects = name
+                break
+        else:
+            return found
+    raise TypeError(
+        f"{path}: {objects}: expected an array of numbers, got an object array (of lists of unequal lengths, "
+        "or of None); make it a rectangular array of one dtype before it is saved"
+    )
 
 
 def _from_hdf5(path: Path) -> dict[str, np.ndarray]:

@@ -64,13 +64,11 @@ def float_array(
     ...
     TypeError: inputs: expected a float32 or float64 array, got dtype int64; convert it with .astype(float)
     """
-    array = _as_numpy(name, value)
+    array = as_numpy(name, value)
     expected = FLOATS + (COMPLEXES if allow_complex else ())
     if array.dtype not in expected:
-        raise TypeError(
-            f"{name}: expected a float32 or float64 array, got dtype {array.dtype}; "
-            "convert it with .astype(float)"
-        )
+        hint = "; convert it with .astype(float)" if array.dtype.kind in "biufc" else ""
+        raise TypeError(f"{name}: expected a float32 or float64 array, got {_kind_of(value, array)}{hint}")
     if shape is not None:
         _check_shape(name, array, shape)
     if dtype is not None and array.dtype != dtype and not (allow_complex and array.dtype in COMPLEXES):
@@ -87,7 +85,26 @@ def float_array(
     return array
 
 
-def _as_numpy(name: str, value: Any) -> np.ndarray:
+def _kind_of(value: Any, array: np.ndarray) -> str:
+    """What came, in few words: None and strings are no arrays in the eyes of a reader."""
+    if value is None or isinstance(value, (str, bytes)):
+        return repr(value)
+    return f"dtype {array.dtype}" if array.ndim or array.dtype.kind != "O" else f"a {type(value).__name__}"
+
+
+def as_numpy(name: str, value: Any) -> np.ndarray:
+    """Return `value` as an array of whatever dtype and shape.
+
+    Raises
+    ------
+    TypeError
+        For ragged lists and masked arrays.
+
+    Examples
+    --------
+    >>> as_numpy("targets", [0, 2]).shape
+    (2,)
+    """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name}: expected an array without a mask, got a masked array; fill the masked entries first"
@@ -147,7 +164,7 @@ def float_dtype(name: str, value: Any) -> np.dtype:
 
 
 def instance(name: str, value: Any, kind: type, example: str) -> Any:
-    """Return `value` if it is a `kind`.
+    """Return `value` if it is a `kind`, made and not the class itself.
 
     Raises
     ------
@@ -159,7 +176,7 @@ def instance(name: str, value: Any, kind: type, example: str) -> Any:
     >>> instance("steps", 3, int, "3")
     3
     """
-    if not isinstance(value, kind):
+    if isinstance(value, type) or not isinstance(value, kind):  # a class has all that a protocol asks for
         raise TypeError(f"{name}: expected a {kind.__name__} such as {example}, got {value!r}")
     return value
 
@@ -247,6 +264,28 @@ def choice(name: str, value: Any, choices: Iterable[str]) -> str:
     return value
 
 
+def options(name: str, given: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """Return keyword arguments if all of their names are known.
+
+    Raises
+    ------
+    TypeError
+        Naming the first that is not, and all that there are.
+
+    Examples
+    --------
+    >>> options("with_edges", {"resets": False}, ("leak", "reset"))
+    Traceback (most recent call last):
+    ...
+    TypeError: with_edges: expected options among 'leak', 'reset', got 'resets'
+    """
+    known = tuple(known)
+    for option in given:
+        if option not in known:
+            raise TypeError(f"{name}: expected options among {', '.join(map(repr, known))}, got {option!r}")
+    return dict(given)
+
+
 def widths(name: str, value: Any, minimum: int = 2) -> tuple[int, ...]:
     """Return layer widths as a tuple of positive ints with at least `minimum` entries.
 
@@ -283,9 +322,9 @@ def labels(name: str, value: Any, batch: int, classes: int) -> np.ndarray:
     >>> labels("targets", [0, 2], batch=2, classes=3)
     array([0, 2])
     """
-    array = _as_numpy(name, value)
+    array = as_numpy(name, value)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: expected integer class labels, got dtype {array.dtype}")
+        raise TypeError(f"{name}: expected integer class labels, got {_kind_of(value, array)}")
     _check_shape(name, array, (batch,))
     if array.min() < 0 or array.max() >= classes:
         raise ValueError(

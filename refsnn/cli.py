@@ -21,7 +21,7 @@ from refsnn.equations.spiking import SpikingNeuron
 from refsnn.kernels import BACKENDS, BackendUnavailableError
 from refsnn.models.builders.dense import dense_network
 from refsnn.models.spiking_graph import SpikingGraph
-from refsnn.network_files import load_network, write_whole
+from refsnn.network_files import labelled, load_network, write_whole
 
 GOOD, NONE_RAN, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 STEPS, BATCH = 16, 16
@@ -130,6 +130,9 @@ def _compared(options: argparse.Namespace) -> Comparison:
     parameters = arrays.parameters
     if parameters is None:
         parameters = graph.initialise(drawing, arrays.inputs.dtype)
+    if options.arrays is not None:
+        with labelled(str(options.arrays)):  # whether they fit the network
+            graph.check_arrays(parameters, arrays.inputs, arrays.targets)
     return compare(
         graph,
         parameters,

@@ -211,7 +211,7 @@ def load_network(path: str | os.PathLike[str]) -> SpikingGraph:
         ) from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    with _labelled(str(path)):
+    with labelled(str(path)):
         return build(description)
 
 
@@ -305,10 +305,9 @@ def _built(entries: dict[str, Any]) -> SpikingGraph:
     named = [argument for argument in arguments if argument.kind is not argument.VAR_KEYWORD]
     needed = [argument.name for argument in named if argument.default is argument.empty]
     _check_names(name, entries, [argument.name for argument in named] + _LOSS_AND_EDGES, needed)
-    with _labelled(name):
-        return BUILDERS[name](
-            **{key: _nested(f"{name}: {key}", key, entry) for key, entry in entries.items()}
-        )
+    values = {key: _nested(f"{name}: {key}", key, entry) for key, entry in entries.items()}
+    with labelled(name):
+        return BUILDERS[name](**values)
 
 
 def _made(label: str, kind: type, entries: dict[str, Any]) -> Any:
@@ -317,7 +316,7 @@ def _made(label: str, kind: type, entries: dict[str, Any]) -> Any:
     needed = [field.name for field in known if field.default is MISSING and field.default_factory is MISSING]
     _check_names(label, entries, [field.name for field in known], needed)
     values = {name: _nested(f"{label}: {name}", name, entry) for name, entry in entries.items()}
-    with _labelled(label):
+    with labelled(label):
         return kind(**values)
 
 
@@ -350,8 +349,31 @@ def _names(names: Any) -> str:
 
 
 @contextmanager
-def _labelled(label: str) -> Iterator[None]:
-    """Say where an error came up."""
+def labelled(label: str) -> Iterator[None]:
+    """Say where an error came up.
+
+    Parameters
+    ----------
+    label : str
+        What its message will begin with: a file, or a place in it.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    TypeError, ValueError
+        Those of the block, with the label in front.
+
+    Examples
+    --------
+    >>> with labelled("network.json"):
+    ...     raise ValueError("edges: unknown")
+    Traceback (most recent call last):
+    ...
+    ValueError: network.json: edges: unknown
+    """
     try:
         yield
     except (TypeError, ValueError) as error:

@@ -146,7 +146,13 @@ def test_standardise(dtype):
 def test_standardise_refuses():
     images = np.zeros((2, 3, 4, 4))
     with pytest.raises(TypeError, match="images: expected a float32 or float64"):
-        standardise(images.astype(np.uint8))
+        standardise(images.astype(int))
+    with pytest.raises(TypeError, match=r"images: .* got dtype uint8; divide the bytes by 255"):
+        standardise((images * 255).astype(np.uint8))
+    for wrong in (images + 255.0, images + 1.01, images - 0.01, standardise(images)):
+        with pytest.raises(ValueError, match=r"images: expected pixels in \[0, 1\], got values from"):
+            standardise(wrong)
+    standardise(images + 1.0005)  # what rounding may do
     with pytest.raises(ValueError, match="images: expected shape"):
         standardise(images[0])
     with pytest.raises(ValueError, match=r"mean: expected shape \(3,\)"):

@@ -256,7 +256,18 @@ def with_nan(name):
 def test_bad_arrays(suffix, spoil, words, network, tmp_path, capsys):
     given = arrays_of()
     spoil(given)
-    assert words in complaint(capsys, network, write(tmp_path / f"arrays.{suffix}", given))
+    path = write(tmp_path / f"arrays.{suffix}", given)
+    told = complaint(capsys, network, path)
+    assert words in told
+    assert told.startswith(f"refsnn compare: {path}: ")
+
+
+def test_object_arrays_are_called_so(network, tmp_path, capsys):
+    given = arrays_of() | {"inputs": np.array([[1.0], [1.0, 2.0]], dtype=object)}
+    np.savez(tmp_path / "arrays.npz", **given)
+    told = complaint(capsys, network, tmp_path / "arrays.npz")
+    assert f"{tmp_path / 'arrays.npz'}: inputs: expected an array of numbers, got an object array" in told
+    assert "broken" not in told
 
 
 @pytest.mark.parametrize("suffix", ["npz", "h5"])
@@ -286,7 +297,7 @@ def test_other_files(network, tmp_path, capsys):
     assert "expected npz or HDF5, found a file that begins with 69 6e 70 75" in complaint(
         capsys, network, text
     )
-    assert "Object arrays cannot be loaded" in complaint(capsys, network, objects)
+    assert "inputs: expected an array of numbers, got an object array" in complaint(capsys, network, objects)
     assert "expected npz or HDF5" in complaint(capsys, network, single)
     assert "expected a file of arrays, found none" in complaint(capsys, network, tmp_path / "none.npz")
     assert "expected a file of arrays" in complaint(capsys, network, tmp_path)

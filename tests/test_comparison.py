@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from refsnn.algorithms.rate_backpropagation import rate_backpropagation
 from refsnn.algorithms.truncated_bptt import truncated_bptt
 from refsnn.comparison import Comparison, Leaf, Row, as_csv, as_text, compare, default_names, peak_memory
 from refsnn.comparison.measures import cosine_and_error, rounding
+from refsnn.comparison.table import show
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.models.builders.dense import dense_network
 from refsnn.models.builders.residual import preactivation_resnet34
@@ -228,6 +230,12 @@ def test_more_modes_than_steps():
     assert table.row("galerkin_3").worst().error_detached <= EXACT
 
 
+def test_a_window_longer_than_the_sequence():
+    table = compare(DEEP, *arguments(DEEP, steps=3), algorithms=["truncated_4", "truncated_3"], repeat=1)
+    assert table.row("truncated_4").refused == "window: expected at most T = 3, got 4; W = T is BPTT already"
+    assert table.row("truncated_3").refused is None
+
+
 def test_without_a_yardstick_there_are_no_figures():
     """BPTT steps through a recurrent network, and cannot normalise over the sequence there."""
     from refsnn.models.operators.dense import Dense
@@ -307,8 +315,23 @@ def test_bad_arguments_are_no_rows():
             compare(DEEP, *arguments(DEEP), **options)
     with pytest.raises(TypeError, match="graph: expected a SpikingGraph"):
         compare(None, *arguments(DEEP))
-    with pytest.raises(KeyError, match="rtrl"):
-        compare(DEEP, *arguments(DEEP), algorithms=["sltt"], repeat=1).row("rtrl")
+    table = compare(DEEP, *arguments(DEEP), algorithms=["sltt"], repeat=1)
+    with pytest.raises(KeyError, match="algorithm: expected one of 'sltt', got 'rtrl'"):
+        table.row("rtrl")
+    with pytest.raises(KeyError, match="algorithm: expected one of none under 'mean_readout', got 'sltt'"):
+        table.row("sltt", "mean_readout")
+    with pytest.raises(
+        ValueError, match="loss_over: expected one of 'mean_readout', 'each_step', got 'mean'"
+    ):
+        table.row("sltt", "mean")
+    with pytest.raises(KeyError, match=r"leaves: expected one of .*'readout\.bias', got 'readout\.wait'"):
+        table.row("sltt").leaves["readout.wait"]
+    assert table.as_dict()["rows"][0]["leaves"].keys() == table.rows[0].leaves.keys()
+    for write in (as_text, as_csv, lambda one: show(one, io.StringIO())):
+        with pytest.raises(TypeError, match=r"comparison: expected a Comparison such as .*, got 'x'"):
+            write("x")
+    with pytest.raises(ValueError, match="width: expected an integer of at least 1, got 0"):
+        as_text(table, 0)
 
 
 # -- measures ------------------------------------------------------------------------------------------------
@@ -517,8 +540,11 @@ def test_memory_does_not_grow_with_the_steps_where_it_should_not():
     for job in CONSTANT:
         name = " ".join(map(str, job))
         assert abs(growth[name]) < 0.01, (name, short[name], long[name])
+    # beside BPTT's gradients of the weights, which are all of its memory that does not grow, a hundredfold
+    weights = 8 * sum(rows * (columns + 1) for rows, columns in ((64, 64), (64, 64), (10, 64)))
     for job in GROWING:
-        assert growth[" ".join(map(str, job))] > 80, growth
+        name = " ".join(map(str, job))
+        assert (long[name] - weights) / (short[name] - weights) > 99, (name, short[name], long[name])
 
 
 def test_names_are_what_they_say():

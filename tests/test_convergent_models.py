@@ -416,7 +416,7 @@ def test_the_sequence_door():
     rng = np.random.default_rng(8)
     model = PrototypicalNetwork((2, 3, 4))
     p, _, x, y = problem(rng, model)
-    with pytest.raises(ValueError, match=r"inputs.steps"):
+    with pytest.raises(ValueError, match=r"steps: .* at least 1, got 0"):
         model.check(p, StaticInput(x, 0), y)
     with pytest.raises(ValueError, match="inputs: expected shape"):
         model.check(p, x, y)

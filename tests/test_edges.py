@@ -67,7 +67,11 @@ def test_a_network_takes_switches():
     cut = graph().with_edges(leak=False, feedback={"loop": False})
     assert cut.edges == Edges(leak=False, feedback={"loop": False})
     assert cut.nodes == graph().nodes
-    assert cut.with_edges().edges == ALL_EDGES  # all are live unless named
+    assert cut.with_edges().edges == cut.edges
+    again = graph().with_edges(leak=False).with_edges(feedback=False)  # calls add up
+    assert again.edges == Edges(leak=False, feedback=False)
+    assert again.with_edges(leak=True).edges == Edges(feedback=False)
+    assert replace(again, edges=Edges()).edges == ALL_EDGES
     assert cut.with_loss(loss_over="each_step").edges == cut.edges
 
 
@@ -120,5 +124,7 @@ def test_unknown_names_are_refused_by_the_network(switches, message):
 def test_a_network_takes_edges_and_nothing_else():
     with pytest.raises(TypeError, match="edges: expected a"):
         graph(edges={"leak": False})
-    with pytest.raises(TypeError, match="leaks"):
+    with pytest.raises(
+        TypeError, match="with_edges: expected options among 'leak', 'reset', 'feedback', got 'leaks'"
+    ):
         graph().with_edges(leaks=False)

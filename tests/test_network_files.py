@@ -217,6 +217,14 @@ DENSE, NEURONS = ("nodes", 0, "what"), ("nodes", 1, "what", "neuron")
         ),
         ({"builder": "vgg11", "neuron": {"lambda": 0.5}}, "vgg11: neuron: unknown 'lambda'"),
         ({"builder": "vgg11", "neuron": [{}]}, "vgg11: neuron: expected a SpikingNeuron"),
+        (
+            {"builder": "dense_network", "widths": [4, 3], "neuron": {"leak": 2}},
+            "^dense_network: neuron: leak: expected",
+        ),
+        (
+            {"builder": "dense_network", "widths": [4, 3], "neuron": 3},
+            "^dense_network: neuron: expected names with values, got int",
+        ),
         ({"builder": "vgg11", "mask": None}, "vgg11: unknown 'mask'"),
         (
             changed("nodes", 0, "what", to={"class": "Dropout", "probability": 0.1, "mask": []}),

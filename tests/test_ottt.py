@@ -531,6 +531,6 @@ def test_unknown_presets_names_and_options_are_refused():
     for decay in (-0.1, 1.1, np.nan):
         with pytest.raises(ValueError, match=r"decays\['readout'\]: expected"):
             TraceRule(decays={"readout": decay})
-    with pytest.raises(TypeError, match="traces"):
-        with_options("paper", traces=False)
+    with pytest.raises(TypeError, match=r"with_options: expected options among .*'biases'.*, got 'bias'"):
+        with_options("paper", bias=True)
     assert trace_rule(PRESETS["ndot"]) is PRESETS["ndot"]

@@ -85,7 +85,7 @@ BAD_ARGUMENTS = {
     "static without steps": (
         lambda p, x, y: (p, StaticInput(x[0], 0), y),
         ValueError,
-        "^inputs.steps: .* at least 1, got 0",
+        "^steps: .* at least 1, got 0",
     ),
     "static NaN": (
         lambda p, x, y: (p, StaticInput(with_entry(x[0], np.nan), 5), y),

@@ -93,7 +93,6 @@ def bptt(
             lambda steps, dtype: Steps(steps, dtype, kernels, model.edges, cut),
             window=cut,
         )
-    checks.instance("model", model, Model, "DenseSpikingStack((64, 32, 10))")
     return bptt_over_steps(model, parameters, inputs, targets, window=window)
 
 
@@ -129,6 +128,7 @@ def bptt_over_steps(
     >>> bool(np.allclose(by_steps, bptt(stack, *arguments).gradients["layer.1.weight"], rtol=1e-12))
     True
     """
+    checks.instance("model", model, Model, "dense_network((64, 32, 10))")
     window = _checked_window(window)
     parameters, inputs, targets = model.check(parameters, inputs, targets)
     steps, batch = len(inputs), len(inputs[0])

@@ -26,7 +26,7 @@ from refsnn.algorithms.stepwise import Activity
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters, zeros_like
 from refsnn.models.operators.dense import Dense, through_standardisation
-from refsnn.models.spiking_graph import INPUT, Node, SpikingGraph, Sum
+from refsnn.models.spiking_graph import INPUT, Node, SpikingGraph, Sum, check_graph
 from refsnn.models.spiking_step import Tape, advance
 
 
@@ -82,7 +82,7 @@ def eprop(
     >>> bool(np.allclose(local, online, rtol=1e-12))
     True
     """
-    learners, population = _parts(graph)
+    learners, population = _parts(check_graph(graph))
     parameters, inputs, targets = graph.check_arrays(parameters, inputs, targets)
     steps, batch = len(inputs), len(inputs[0])
     dtype = next(iter(parameters.values())).dtype

@@ -50,6 +50,7 @@ def forward_mode(
     >>> parameters = stack.initialise(np.random.default_rng(0))
     >>> loss, derivative = forward_mode(stack, parameters, np.ones((1, 1, 2)), [0], parameters)
     """
+    checks.instance("model", model, Model, "dense_network((64, 32, 10))")
     parameters, inputs, targets = model.check(parameters, inputs, targets)
     dtype = next(iter(parameters.values())).dtype
     direction = checks.parameters("direction", direction, model.parameter_shapes(), dtype=dtype)
@@ -88,6 +89,7 @@ def rtrl(model: Model, parameters: Parameters, inputs: Any, targets: Any) -> Gra
     >>> rtrl(stack, parameters, np.ones((1, 1, 2)), [0]).gradients["readout.bias"].shape
     (3,)
     """
+    checks.instance("model", model, Model, "dense_network((64, 32, 10))")
     parameters, inputs, targets = model.check(parameters, inputs, targets)
     steps = len(inputs)
     gradients, bytes_kept = {}, 0

@@ -25,7 +25,7 @@ from refsnn.models.operators.normalisation import BatchNormalisation, entries_of
 from refsnn.models.operators.operator import Weights
 from refsnn.models.operators.pooling import MaxPool
 from refsnn.models.sequences import as_sequence
-from refsnn.models.spiking_graph import INPUT, Node, Population, SpikingGraph, Sum
+from refsnn.models.spiking_graph import INPUT, Node, Population, SpikingGraph, Sum, check_graph
 from refsnn.models.spiking_nodes import linear_operator
 from refsnn.models.spiking_step import check_each_step
 
@@ -342,7 +342,7 @@ def layerwise_gradient(
     TypeError, ValueError
         For bad arguments, and for operators that the algorithm cannot go through.
     """
-    parameters, inputs, targets = graph.check_arrays(parameters, inputs, targets)
+    parameters, inputs, targets = check_graph(graph).check_arrays(parameters, inputs, targets)
     steps, dtype = len(inputs), next(iter(parameters.values())).dtype
     time = keeper(steps, dtype)
     run = Pass(graph, parameters, time)
@@ -451,6 +451,6 @@ def check_leaks(edges: Edges) -> None:
     """
     if edges.leak is not True:
         raise ValueError(
-            f"edges: expected leak=True under rates and temporal modes, got leak={edges.leak!r}; only BPTT "
-            "has these switches"
+            f"edges: expected leak=True under rates and temporal modes, got leak={edges.leak!r}; "
+            "BPTT, truncated BPTT and forward mode obey this switch"
         )

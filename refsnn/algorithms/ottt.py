@@ -20,7 +20,7 @@ feeds is the only edge of time.  For the weights of the last population that is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from refsnn import checks
@@ -29,7 +29,7 @@ from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.algorithms.trace_rules import PRESETS, TraceRule
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters, zeros_like
-from refsnn.models.spiking_graph import SpikingGraph
+from refsnn.models.spiking_graph import SpikingGraph, check_graph
 
 Update = Callable[[Parameters, Parameters], Parameters]
 
@@ -91,7 +91,7 @@ def ottt(
     >>> bool(np.allclose(online.gradients["layer.1.weight"], whole.gradients["layer.1.weight"], rtol=1e-12))
     True
     """
-    parameters, inputs, targets = graph.check_arrays(parameters, inputs, targets)
+    parameters, inputs, targets = check_graph(graph).check_arrays(parameters, inputs, targets)
     steps = len(inputs)
     kernels = spiking_kernels(backend)
     network = ForwardInTime(graph, trace_rule(preset), parameters, len(inputs[0]), steps, kernels)
@@ -141,7 +141,8 @@ def ottt_online(
     graph, parameters, inputs, targets
         As in `ottt`.
     update : callable of (parameters, gradients)
-        Returns the parameters of the next step.  The gradients of a step have the factor 1/T of Eq. 5; a
+        Returns the parameters of the next step; it may write over those that it is given, which are copies
+        of the caller's.  The gradients of a step have the factor 1/T of Eq. 5; a
         weight decay in here is applied T times a sequence.
     preset, backend
         As in `ottt`.
@@ -168,10 +169,14 @@ def ottt_online(
     >>> result.parameters["readout.weight"].shape
     (2, 3)
     """
-    parameters, inputs, targets = graph.check_arrays(parameters, inputs, targets)
+    parameters, inputs, targets = check_graph(graph).check_arrays(parameters, inputs, targets)
+    if not callable(update):
+        raise TypeError(f"update: expected a callable (parameters, gradients) -> parameters, got {update!r}")
     steps = len(inputs)
     kernels = spiking_kernels(backend)
     network = ForwardInTime(graph, trace_rule(preset), parameters, len(inputs[0]), steps, kernels)
+    # an update may write over what it is given: the caller's own arrays stay
+    parameters = {name: value.copy() for name, value in parameters.items()}
     dtype = next(iter(parameters.values())).dtype
     for t in range(steps):
         shares = network.step(parameters, inputs[t], targets)
@@ -235,7 +240,8 @@ def with_options(preset: str | TraceRule, **options: Any) -> TraceRule:
     >>> with_options("paper", biases=True).biases
     True
     """
-    return replace(trace_rule(preset), **options)
+    known = [field.name for field in fields(TraceRule)]
+    return replace(trace_rule(preset), **checks.options("with_options", options, known))
 
 
 def diagnostics(network: ForwardInTime, parameters: Parameters) -> Diagnostics:

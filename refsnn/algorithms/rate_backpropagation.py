@@ -35,7 +35,7 @@ from refsnn.models.edges import ALL_EDGES, Edges
 from refsnn.models.operators.normalisation import BatchNormalisation, normalised, scaled_vjp
 from refsnn.models.operators.operator import Weights
 from refsnn.models.operators.rate_normalisation import exact_rate_vjp, rate_statistics, rate_vjp
-from refsnn.models.spiking_graph import INPUT, Population, SpikingGraph
+from refsnn.models.spiking_graph import INPUT, Population, SpikingGraph, check_graph
 
 MODES = ("multi_step", "single_step")
 SCALES = ("paper", "bptt")
@@ -171,7 +171,7 @@ def simulate(
     (['input', 'layer.1'], (2, 8))
     """
     block = 1 if checks.choice("mode", mode, MODES) == "single_step" else None
-    parameters, inputs = model.check_inputs(parameters, inputs)
+    parameters, inputs = check_graph(model).check_inputs(parameters, inputs)
     steps, dtype = len(inputs), next(iter(parameters.values())).dtype
     rates = Rates(steps, dtype, spiking_kernels(backend), model.edges)
     run = Pass(model, parameters, rates)

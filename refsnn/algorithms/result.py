@@ -50,7 +50,7 @@ class Diagnostics:
         Whether the free phase ended in an orbit of period two, for convergent networks: then nothing of the
         result is a gradient at a steady state.
     statistics : dict of str to BatchStatistics
-        Of each batch normalisation, for `refsnn.algorithms.running.updated_running`.
+        Of each batch normalisation, for `SpikingGraph.updated_running`.
     """
 
     steps_executed: int

@@ -19,7 +19,7 @@ from refsnn.algorithms.result import GradientResult
 from refsnn.algorithms.trace_rules import PRESETS
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters, zeros_like
-from refsnn.models.spiking_graph import SpikingGraph
+from refsnn.models.spiking_graph import SpikingGraph, check_graph
 
 
 def sltt(
@@ -66,7 +66,7 @@ def sltt(
     >>> sltt(graph, start, np.ones((4, 1, 3)), [1]).gradients["readout.bias"].shape
     (2,)
     """
-    parameters, inputs, targets = graph.check_arrays(parameters, inputs, targets)
+    parameters, inputs, targets = check_graph(graph).check_arrays(parameters, inputs, targets)
     steps = len(inputs)
     chosen = np.ones(steps, bool)
     if learning_steps is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from refsnn.algorithms.result import GradientResult
 from refsnn.algorithms.sltt import sltt
 from refsnn.algorithms.temporal_galerkin import temporal_galerkin
 from refsnn.algorithms.truncated_bptt import truncated_bptt
+from refsnn.models.edges import Edges
 from refsnn.models.spiking_graph import SpikingGraph
 
 FULL, DETACHED = "bptt_full", "bptt_detached"
@@ -53,6 +54,11 @@ class Contender:
     online: bool = False
 
 
+def _resets(graph: SpikingGraph, live: bool) -> SpikingGraph:
+    """All edges of time but perhaps the resets, whatever the network's own switches say."""
+    return replace(graph, edges=Edges(reset=live))
+
+
 def _rtrl(graph: SpikingGraph, parameters: Any, inputs: Any, targets: Any, backend: str) -> GradientResult:
     numbers = sum(value.size for value in parameters.values())
     if numbers > RTRL_PARAMETERS:
@@ -76,10 +82,8 @@ def _rate(mode: str) -> Run:
 _FIXED = {
     contender.name: contender
     for contender in (
-        Contender(FULL, lambda g, p, x, y, backend: bptt(g.with_edges(reset=True), p, x, y, backend=backend)),
-        Contender(
-            DETACHED, lambda g, p, x, y, backend: bptt(g.with_edges(reset=False), p, x, y, backend=backend)
-        ),
+        Contender(FULL, lambda g, p, x, y, backend: bptt(_resets(g, True), p, x, y, backend=backend)),
+        Contender(DETACHED, lambda g, p, x, y, backend: bptt(_resets(g, False), p, x, y, backend=backend)),
         Contender("rate_multi_step", _rate("multi_step")),
         Contender("rate_single_step", _rate("single_step")),
         Contender("rtrl", _rtrl),
@@ -94,10 +98,12 @@ _FIXED = {
 
 
 def _truncated(window: int, rng: np.random.Generator) -> Contender:
-    return Contender(
-        f"truncated_{window}",
-        lambda g, p, x, y, backend: truncated_bptt(g, p, x, y, window=window, backend=backend),
-    )
+    def run(graph: SpikingGraph, p: Any, x: Any, y: Any, backend: str) -> GradientResult:
+        if window > len(x):
+            raise ValueError(f"window: expected at most T = {len(x)}, got {window}; W = T is BPTT already")
+        return truncated_bptt(graph, p, x, y, window=window, backend=backend)
+
+    return Contender(f"truncated_{window}", run)
 
 
 def _galerkin(modes: int, rng: np.random.Generator) -> Contender:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from refsnn import checks
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -28,6 +30,13 @@ class Leaf:
     error_full: float | None
     cosine_detached: float | None
     error_detached: float | None
+
+
+class _Leaves(dict[str, Leaf]):
+    """By parameter; a name that is not there is said to be unknown."""
+
+    def __missing__(self, name: object) -> Leaf:
+        raise KeyError(f"leaves: expected one of {_quoted(self)}, got {name!r}")
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,9 @@ class Row:
     spike_rates: dict[str, float] = field(default_factory=dict)
     margin: float | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "leaves", _Leaves(self.leaves))
+
     def layers(self) -> dict[str, Leaf]:
         """The leaves grouped by layer, of each the worst figure: the least cosine, the largest error.
 
@@ -93,6 +105,10 @@ def layer_of(parameter: str) -> str:
     'layer.1'
     """
     return parameter.rpartition(".")[0] or parameter
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
 
 
 def _worst(leaves: Iterable[Leaf]) -> Leaf:
@@ -157,13 +173,20 @@ class Comparison:
         Raises
         ------
         KeyError
-            If there is none.
+            If there is none; it names those that there are.
+        ValueError
+            For an unknown loss.
         """
+        if loss_over is not None:
+            checks.choice("loss_over", loss_over, ("mean_readout", "each_step"))
         for row in self.rows:
             if row.algorithm == algorithm and loss_over in (None, row.loss_over):
                 return row
         under = f" under {loss_over!r}" if loss_over else ""
-        raise KeyError(f"{algorithm!r}{under}; there are {[(r.algorithm, r.loss_over) for r in self.rows]}")
+        there = [row.algorithm for row in self.rows if loss_over in (None, row.loss_over)]
+        raise KeyError(
+            f"algorithm: expected one of {_quoted(dict.fromkeys(there))}{under}, got {algorithm!r}"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """In the types of strict JSON: what is not finite is written as text, "inf" or "nan"."""

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import fields
 from typing import NamedTuple, TextIO
 
+from refsnn import checks
 from refsnn.comparison.results import Comparison, Leaf, Row
 
 LOSSES = {
@@ -52,12 +53,19 @@ def as_text(comparison: Comparison, width: int = 110) -> str:
     str
         Ends with a line break.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For something that is no comparison, or a width that is no integer of at least 1.
+
     Examples
     --------
     >>> row = Row("sltt", "each_step", loss=0.5, leaves={"readout.weight": Leaf(1.0, 1.0, 0.0, 1.0, 0.0)})
     >>> print(as_text(Comparison((row,), 4, 2, 3, "float64", "cpu"))[:58])
     4 steps, batch of 2, 3 parameters in float64, backend cpu.
     """
+    checks.instance("comparison", comparison, Comparison, "what refsnn.comparison.compare returns")
+    width = checks.count("width", width)
     parts = [*_head(comparison), ""]
     for block in _blocks(comparison, width):
         parts += [block.title, *_aligned(block), ""]
@@ -73,7 +81,13 @@ def show(comparison: Comparison, stream: TextIO) -> None:
         From `refsnn.comparison.compare`.
     stream : file
         Where to.
+
+    Raises
+    ------
+    TypeError
+        For something that is no comparison.
     """
+    checks.instance("comparison", comparison, Comparison, "what refsnn.comparison.compare returns")
     terminal = stream.isatty()
     width = shutil.get_terminal_size((110, 24)).columns if terminal else 110
     try:
@@ -121,6 +135,11 @@ def as_csv(comparison: Comparison) -> str:
     str
         With a header; what does not exist is empty.
 
+    Raises
+    ------
+    TypeError
+        For something that is no comparison.
+
     Examples
     --------
     >>> print(as_csv(Comparison((Row("eprop", "each_step", "too deep"),), 4, 2, 3, "float64", "cpu")))
@@ -128,6 +147,7 @@ def as_csv(comparison: Comparison) -> str:
     eprop,each_step,too deep,,,,,,,,,,
     <BLANKLINE>
     """
+    checks.instance("comparison", comparison, Comparison, "what refsnn.comparison.compare returns")
     of_row = ("algorithm", "loss_over", "refused", "loss", "peak_bytes", "bytes_kept", "seconds")
     of_leaf = tuple(field.name for field in fields(Leaf))
     text = io.StringIO()

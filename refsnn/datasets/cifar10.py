@@ -40,6 +40,8 @@ BATCHES = 5
 CHANNEL_MEAN = (0.4914, 0.4822, 0.4465)
 CHANNEL_DEVIATION = (0.2023, 0.1994, 0.2010)
 
+BEYOND = 1e-3  # how far rounding and interpolation may take a pixel out of [0, 1]
+
 WHERE = (
     "get the binary version, cifar-10-binary.tar.gz, from https://www.cs.toronto.edu/~kriz/cifar.html and "
     "unpack its files data_batch_1.bin to data_batch_5.bin and test_batch.bin, packed with gzip or not"
@@ -119,14 +121,25 @@ def standardise(
     TypeError
         If the images are bytes: the constants are for pixels in [0, 1].
     ValueError
-        For another shape, another number of channels, or a deviation that is not positive.
+        For another shape, another number of channels, pixels outside [0, 1] by more than 0.001, or a
+        deviation that is not positive.
 
     Examples
     --------
     >>> standardise([[[[0.5, 1.0]]]], mean=[0.5], deviation=[0.25])
     array([[[[0., 2.]]]])
     """
+    if getattr(images, "dtype", None) == np.uint8:
+        raise TypeError(
+            "images: expected a float32 or float64 array of pixels in [0, 1], got dtype uint8; divide the "
+            "bytes by 255"
+        )
     array = checks.float_array("images", images, ("N", "C", "H", "W"))
+    if array.min() < -BEYOND or array.max() > 1 + BEYOND:
+        raise ValueError(
+            f"images: expected pixels in [0, 1], got values from {array.min():g} to {array.max():g}; divide "
+            "bytes by 255, and standardise once only"
+        )
     channels = array.shape[1]
     shift = checks.float_array("mean", np.asarray(mean, array.dtype), (channels,))
     scale = checks.float_array("deviation", np.asarray(deviation, array.dtype), (channels,))

@@ -20,6 +20,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from refsnn import checks
+
 Parameters = dict[str, np.ndarray]
 State = dict[str, np.ndarray]
 
@@ -99,6 +101,11 @@ class StaticInput(Sequence):
     steps : int
         Number of steps T.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `steps` is no integer of at least 1.
+
     Examples
     --------
     >>> drive = StaticInput(np.ones((1, 2)), steps=3)
@@ -108,6 +115,9 @@ class StaticInput(Sequence):
 
     value: np.ndarray
     steps: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", checks.count("steps", self.steps))
 
     def __len__(self) -> int:
         return self.steps

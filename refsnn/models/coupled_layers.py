@@ -237,9 +237,8 @@ class CoupledLayers:
             Naming the argument, what was expected and what came.
         """
         if isinstance(inputs, StaticInput):
-            steps = checks.count("inputs.steps", inputs.steps)
             parameters, value, targets = self.check_static(parameters, inputs.value, targets)
-            return parameters, StaticInput(value, steps), targets
+            return parameters, StaticInput(value, inputs.steps), targets
         shape: checks.Shape = ("T", "B", *self.shapes[-1])
         sequence = checks.float_array("inputs", inputs, shape, allow_complex=_is_complex(inputs))
         parameters, _, targets = self.check_static(parameters, sequence[0], targets)

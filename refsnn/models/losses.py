@@ -238,8 +238,20 @@ def check_targets(loss: str, targets: object, batch: int, classes: int, dtype: n
     >>> check_targets("cross_entropy", [1], 1, 2, np.dtype(float))
     array([1])
     """
+    array = checks.as_numpy("targets", targets)
     if loss == "cross_entropy":
+        if array.shape == (batch, classes):
+            raise ValueError(
+                f"targets: expected labels (B,) under loss_function='cross_entropy', got shape {array.shape} "
+                "as of one-hot targets; take their argmax, or loss_function='mean_squared_error'"
+            )
         return checks.labels("targets", targets, batch, classes)
+    if array.ndim == 1 and array.dtype.kind in "iu":
+        raise TypeError(
+            f"targets: expected one-hot (B, classes) floats under loss_function='mean_squared_error', got "
+            f"dtype {array.dtype} of shape {array.shape} as of labels; take rows of numpy.eye({classes}), or "
+            "loss_function='cross_entropy'"
+        )
     return checks.float_array("targets", targets, (batch, classes), dtype)
 
 

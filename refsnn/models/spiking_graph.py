@@ -21,17 +21,19 @@ from typing import Any
 
 import numpy as np
 
+from refsnn import checks
 from refsnn.kernels import spiking_kernels
 from refsnn.models import spiking_step, spiking_tangent
 from refsnn.models.contract import Parameters, State, zeros_like
 from refsnn.models.losses import LOSSES, mixed_loss, mixed_loss_gradient
 from refsnn.models.operators.normalisation import updated_running
 from refsnn.models.operators.operator import Weights
+from refsnn.models.running_statistics import check_running, check_statistics
 from refsnn.models.sequences import LabelledStep, unlabelled
 from refsnn.models.spiking_nodes import INPUT, Node, Population, Sum
 from refsnn.models.spiking_structure import Inputs, SpikingStructure
 
-__all__ = ["INPUT", "Node", "Population", "SpikingGraph", "Sum"]
+__all__ = ["INPUT", "Node", "Population", "SpikingGraph", "Sum", "check_graph"]
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,8 @@ class SpikingGraph(SpikingStructure):
         backend : {"plain", "cpu", "cuda"}
             Which kernels run the neurons.
         running : dict, optional
-            Running statistics of each normalisation, see `initial_running`; needed where there are such.
+            Running statistics of each normalisation, see `initial_running`, in the dtype of the parameters;
+            needed where there are such.
 
         Returns
         -------
@@ -214,19 +217,15 @@ class SpikingGraph(SpikingStructure):
         Raises
         ------
         TypeError, ValueError
-            For arguments of wrong kind, shape or range, or missing statistics.
+            For arguments of wrong kind, shape or range, or statistics that are not those of this network.
         """
         parameters, inputs = self.check_inputs(parameters, inputs)
-        missing = sorted(set(self.normalisations).difference(running or {}))
-        if missing:
-            raise ValueError(
-                f"running: expected statistics of {missing}, got none; keep them while training, see "
-                "`initial_running` and `updated_running`"
-            )
+        dtype = next(iter(parameters.values())).dtype
+        running = check_running(running, self.initial_running(), dtype)
         kernels, weights = spiking_kernels(backend), self.prepared(parameters)
         state = self.initial_state(parameters, len(inputs[0]))
         for t in range(len(inputs)):
-            state, _ = spiking_step.advance(self, weights, state, inputs[t], kernels, running or {})
+            state, _ = spiking_step.advance(self, weights, state, inputs[t], kernels, running)
         return self.outputs(parameters, state, len(inputs))
 
     def initial_running(self, dtype: Any = np.float64) -> dict[str, Weights]:
@@ -254,19 +253,43 @@ class SpikingGraph(SpikingStructure):
 
         Raises
         ------
-        ValueError
-            If a normalisation has no statistics.
+        TypeError, ValueError
+            If a normalisation has no statistics, for unknown names, and for arrays of another shape or dtype.
         """
+        running = check_running(running, self.initial_running())
+        check_statistics(statistics, running)
         updated = {}
         for name, operator in self.normalisations.items():
-            if name not in statistics:
-                raise ValueError(
-                    f"statistics: expected those of {name!r}, got {sorted(statistics)}; take the "
-                    "diagnostics of an algorithm that has run this network"
-                )
             seen, updated[name] = statistics[name], running[name]
             for mean, variance in zip(seen.mean, seen.variance, strict=True):
                 updated[name] = updated_running(
                     updated[name], mean, variance, seen.entries, operator.momentum
                 )
         return updated
+
+
+def check_graph(graph: Any) -> SpikingGraph:
+    """Return `graph` if it is a spiking graph: the first thing that an algorithm asks.
+
+    Parameters
+    ----------
+    graph : SpikingGraph
+        The network.
+
+    Returns
+    -------
+    SpikingGraph
+
+    Raises
+    ------
+    TypeError
+        For anything else, a class of graphs too.
+
+    Examples
+    --------
+    >>> check_graph("dense")
+    Traceback (most recent call last):
+    ...
+    TypeError: graph: expected a SpikingGraph such as dense_network((64, 32, 10)), got 'dense'
+    """
+    return checks.instance("graph", graph, SpikingGraph, "dense_network((64, 32, 10))")

@@ -7,6 +7,7 @@ the first step it gives nothing, not even its bias (Xiao 2022, feedback connecti
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from refsnn import checks
@@ -62,7 +63,7 @@ class Node:
     Raises
     ------
     TypeError, ValueError
-        If something other than a linear operator is delayed.
+        For arguments of another kind, and if something other than a linear operator is delayed.
 
     Examples
     --------
@@ -77,7 +78,22 @@ class Node:
     delayed: bool = False
 
     def __post_init__(self) -> None:
+        checks.instance("name", self.name, str, '"readout"')
+        label = f"node {self.name!r}: "
+        if isinstance(self.inputs, str):
+            raise TypeError(
+                f"{label}inputs: expected a tuple of names, got {self.inputs!r}; write ({self.inputs!r},)"
+            )
+        if not isinstance(self.inputs, Iterable) or not all(isinstance(name, str) for name in self.inputs):
+            raise TypeError(f"{label}inputs: expected a tuple of names, got {self.inputs!r}")
         object.__setattr__(self, "inputs", tuple(self.inputs))
+        if not isinstance(self.what, (Operator, Population, Sum)):
+            raise TypeError(
+                f"{label}what: expected an operator such as Dense(10), Population() or Sum(), "
+                f"got {self.what!r}"
+            )
+        if self.prefix is not None:
+            checks.instance("prefix", self.prefix, str, '"layer.1"')
         checks.instance("delayed", self.delayed, bool, "False")
         if self.delayed and not isinstance(self.what, LinearOperator):
             raise ValueError(

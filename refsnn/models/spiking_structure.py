@@ -20,6 +20,7 @@ from refsnn.models.sequences import LabelledSequence
 from refsnn.models.spiking_nodes import Node, Population, node_shapes
 
 Inputs = np.ndarray | StaticInput
+_LOSS = ("loss_function", "loss_over", "squared_share", "readout_leak")
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,12 @@ class SpikingStructure:
         shapes = node_shapes(self.nodes, self.input_shape)
         last = self.nodes[-1] if self.nodes else None
         if last is None or not isinstance(last.what, LinearOperator) or last.delayed:
-            raise ValueError("nodes: expected a linear operator as the last node, the read-out")
+            came = "none" if last is None else f"{type(last.what).__name__} in {last.name!r}"
+            if last is not None and last.delayed:
+                came = f"a delayed one, {last.name!r}; put it before the read-out"
+            raise ValueError(
+                f"nodes: expected a linear operator as the last node, the read-out, not delayed, got {came}"
+            )
         read_by_none = {node.name for node in self.nodes[:-1]}.difference(
             *(node.inputs for node in self.nodes)
         )
@@ -246,7 +252,7 @@ class SpikingStructure:
         batch : int
             B.
         dtype : dtype
-            Of the parameters.
+            float32 or float64, of the masks; each is converted to the dtype of what it meets.
 
         Returns
         -------
@@ -278,8 +284,13 @@ class SpikingStructure:
         Returns
         -------
         The same kind.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an option of another name, and for values out of range.
         """
-        return replace(self, **options)
+        return replace(self, **checks.options("with_loss", options, _LOSS))
 
     def with_edges(self, **switches: Any) -> Self:
         """The same network whose gradient uses other edges of time.
@@ -287,13 +298,22 @@ class SpikingStructure:
         Parameters
         ----------
         **switches
-            `leak`, `reset`, `feedback` of `refsnn.models.edges.Edges`; all are live unless named.
+            `leak`, `reset`, `feedback` of `refsnn.models.edges.Edges`; those that are not named stay as they
+            are in this network, so that calls add up.  ``edges=Edges()`` of a new network, or
+            ``dataclasses.replace(graph, edges=Edges())``, is all edges again.
 
         Returns
         -------
         The same kind.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a switch of another name or kind, names that the network does not have, and a reset that
+            should live where the leak is cut.
         """
-        return replace(self, edges=Edges(**switches))
+        checks.options("with_edges", switches, ("leak", "reset", "feedback"))
+        return replace(self, edges=replace(self.edges, **switches))
 
     # -- the door -------------------------------------------------------------------------------------
 
@@ -371,7 +391,7 @@ class SpikingStructure:
         dtype = next(iter(parameters.values())).dtype
         if isinstance(inputs, StaticInput):
             value = checks.float_array("inputs.value", inputs.value, ("B", *self.input_shape), dtype)
-            inputs = StaticInput(value, checks.count("inputs.steps", inputs.steps))
+            inputs = StaticInput(value, inputs.steps)
         else:
             inputs = checks.float_array("inputs", inputs, ("T", "B", *self.input_shape), dtype)
         self._check_masks(len(inputs[0]))

@@ -22,7 +22,7 @@ class Dropout(LinearOperator):
     probability : float in [0, 1)
         p, of being dropped.
     mask : ndarray, (B, *shape), optional
-        m.
+        m; converted to the dtype of what it meets.
 
     Raises
     ------
