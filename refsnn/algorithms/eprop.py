@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
-from refsnn.algorithms.forward_in_time import constant_trace
 from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.algorithms.stepwise import Activity
 from refsnn.kernels import spiking_kernels
@@ -95,6 +94,7 @@ def eprop(
     leak, kappa = (dtype.type(v) for v in (graph.populations[population].neuron.leak, graph.readout_leak))
     state, activity = graph.initial_state(parameters, batch), Activity(graph)
     totals = {node.name: _Eligibility(graph, node, batch, dtype) for node in learners}
+    readout_constant = dtype.type(0)
     output_trace = np.zeros((batch, width), dtype)
     readout_weight, readout_bias, loss = (
         np.zeros((graph.classes, width), dtype),
@@ -112,7 +112,8 @@ def eprop(
             eligibility.step(tape, psi, signal, leak, kappa)
         output_trace = kappa * output_trace + tape.values[population]
         readout_weight += error.T @ output_trace
-        readout_bias += dtype.type(constant_trace(float(kappa), t + 1)) * error.sum(axis=0)
+        readout_constant = kappa * readout_constant + dtype.type(1)
+        readout_bias += readout_constant * error.sum(axis=0)
     gradients = zeros_like(parameters)
     for node in learners:
         gradients |= totals[node.name].gradients(weights[node.name])

@@ -68,6 +68,7 @@ class ForwardInTime:
         dtype = next(iter(parameters.values())).dtype
         self.state = graph.initial_state(parameters, batch)
         self.traces = Traces(graph, self.decays, batch, dtype, rule.measured)
+        self.traces.constants |= dict.fromkeys(self.bias_decays.values(), (0.0, 0.0))
         self.activity, self.step_bytes = Activity(graph), 0
 
     def step(
@@ -119,8 +120,7 @@ class ForwardInTime:
 
     def bias_factor(self, node: Node) -> float:
         """Z_t where biases are traced, else 1; a delayed node starts one step late, with Z_{t-1} or 1."""
-        steps = self.traces.steps - (1 if node.delayed else 0)
-        return constant_trace(self.bias_decays.get(node.name, 0.0), steps)
+        return self.traces.constant(self.bias_decays.get(node.name, 0.0), node.delayed)
 
     @property
     def nbytes(self) -> int:
@@ -149,6 +149,8 @@ class Traces:
         self, graph: SpikingGraph, decays: dict[str, float], batch: int, dtype: np.dtype, measured: bool
     ) -> None:
         self.graph, self.measured, self.steps = graph, measured, 0
+        # Z_t and Z_{t-1}, the traces of 1
+        self.constants = dict.fromkeys({0.0, *decays.values()}, (0.0, 0.0))
         self.nodes = {node.name: node for node in graph.nodes}
         self.arrays = {
             (source, decays[node.name]): np.zeros((batch, *graph.shapes[source]), dtype)
@@ -170,6 +172,7 @@ class Traces:
     def update(self, tape: Tape) -> None:
         """One more step of every trace, the current value included."""
         self.steps += 1
+        self.constants = {decay: (decay * now + 1.0, now) for decay, (now, _) in self.constants.items()}
         for (source, decay), trace in self.arrays.items():
             factor = self.ratios[source] if source in self.ratios else trace.dtype.type(decay)
             trace *= factor
@@ -213,36 +216,14 @@ class Traces:
         outputs, bias = operator.linear(own, self.seen(node, decay, tape, weights)), operator.bias(own)
         if bias is None:
             return outputs
-        steps = self.steps - (1 if node.delayed else 0)
-        return outputs + outputs.dtype.type(constant_trace(decay, steps)) * bias
+        return outputs + outputs.dtype.type(self.constant(decay, node.delayed)) * bias
+
+    def constant(self, decay: float, delayed: bool) -> float:
+        """Z_t = sum_{j<t} decay^j, the trace of 1; of what is delayed that of the step before."""
+        return self.constants[decay][1 if delayed else 0]
 
     @property
     def nbytes(self) -> int:
         """Bytes of all traces."""
         arrays = (*self.arrays.values(), *self.before.values(), *self.ratios.values())
         return sum(array.nbytes for array in {id(array): array for array in arrays}.values())
-
-
-def constant_trace(decay: float, steps: int) -> float:
-    """Z_t = sum_{j<t} decay^j, the trace of 1.
-
-    Parameters
-    ----------
-    decay : float
-        In [0, 1].
-    steps : int
-        t; 0 gives 0.
-
-    Returns
-    -------
-    float
-
-    Examples
-    --------
-    >>> constant_trace(0.5, 3), constant_trace(0.0, 3), constant_trace(0.0, 0)
-    (1.75, 1.0, 0.0)
-    """
-    total = 0.0
-    for _ in range(steps):
-        total = decay * total + 1.0
-    return total

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from refsnn.equations.spiking import SpikingNeuron
 from refsnn.models.contract import StaticInput
 
 
@@ -144,35 +143,3 @@ def summed_outer(adjoint: np.ndarray, sequence: np.ndarray) -> np.ndarray:
     array([[2., 2., 2.]])
     """
     return adjoint.reshape(-1, adjoint.shape[-1]).T @ sequence.reshape(-1, sequence.shape[-1])
-
-
-def spike_statistics(
-    neuron: SpikingNeuron, charged: dict[str, np.ndarray]
-) -> tuple[dict[str, float], float | None]:
-    """Firing rates a layer and the smallest distance to the threshold.
-
-    Parameters
-    ----------
-    neuron : SpikingNeuron
-        Hyper-parameters.
-    charged : dict of str to ndarray
-        h of each layer.
-
-    Returns
-    -------
-    rates : dict of str to float
-        Mean over time, batch and neurons.
-    margin : float or None
-        min |h - threshold| over all layers; None without a spiking layer.
-
-    Examples
-    --------
-    >>> spike_statistics(SpikingNeuron(), {"layer.1": np.array([[[0.5, 1.25]]])})
-    ({'layer.1': 0.5}, 0.25)
-    """
-    rates = {}
-    for name, h in charged.items():
-        constants = neuron.constants(h.dtype)  # the threshold in the dtype in which it was crossed
-        rates[name] = float(neuron.equations.fire(h, constants.threshold, constants.one).mean())
-    margins = [float(np.abs(h - neuron.constants(h.dtype).threshold).min()) for h in charged.values()]
-    return rates, min(margins, default=None)
