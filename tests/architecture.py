@@ -17,6 +17,7 @@ FLOORS = {
     "equations": 1,
     "kernels": 2,
     "models": 3,
+    "schedules": 3,
     "algorithms": 4,
     "oracles": 4,
     "testing": 5,

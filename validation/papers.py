@@ -183,6 +183,54 @@ _ALL = (
         ),
         headline=("equilibrium_propagation/O11", "equilibrium_propagation/O12"),
     ),
+    Paper(
+        key="memory_efficient_bptt",
+        name="Memory-efficient BPTT",
+        title="Memory-Efficient Backpropagation Through Time",
+        authors="Audrūnas Gruslys, Rémi Munos, Ivo Danihelka, Marc Lanctot, Alex Graves",
+        reference="NeurIPS 2016, arXiv 1606.03401",
+        link="https://arxiv.org/abs/1606.03401",
+        gives_up="nothing: time, for storage",
+        statement=(
+            "Keep what the given memory holds, run the rest again when its turn comes, and choose what to "
+            "keep so that the number $C(t, m)$ of steps run forward is the least: the gradient is that of "
+            "backpropagation through time."
+        ),
+        display=(
+            (
+                r"C_{HSM}(t,m) = \underset{1 \le y < t}{\text{min}}\; y + C(t-y, m-1) + C(y, m)",
+                r"C_{ISM}(t,m) = \underset{1 \le y \le t}{\text{min}}\; y + C(t-y, m-1) + C(y-1, m)",
+            ),
+            (
+                r"C_{MSM}(t,m) = \underset{y}{\text{min}}\,\left\{ y + C(t-y, m-1) + C(y, m),\;"
+                r" y + C(t-y, m-\alpha) + C(y-1, m) \right\}",
+            ),
+        ),
+        where=(
+            "$t$ steps; $m$ slots for hidden states with that of the start (HSM), for tapes with the working "
+            "core (ISM), or for both, where a tape takes the place of $\\alpha$ states (MSM); $y$ is the "
+            "step at which something is kept first."
+        ),
+        exact=(
+            "Both pure strategies have closed forms, and the second is the first for one step more. The "
+            "mixed recursion as printed is not the best that a machine can do: where the input state of a "
+            "tape is held anyway, the tape takes $\\beta = \\alpha - 1$, and is needed at the first step of "
+            "a part only. The length need not be known: two sweeps over the slots are optimal for every "
+            "$T \\le \\frac12(m+1)(m+2)+1$."
+        ),
+        exact_display=(
+            (
+                r"C_{HSM}(t,m) = (r+1)\,t - \binom{m+r}{r-1},\quad \binom{m+r-1}{r-1} < t \le \binom{m+r}{r}",
+                r"C_{ISM}(t,m) = C_{HSM}(t+1,m) - (t+1)",
+            ),
+        ),
+        headline=(
+            "memory_efficient_bptt/O3",
+            "memory_efficient_bptt/O4",
+            "memory_efficient_bptt/O6.plain",
+            "memory_efficient_bptt/O15",
+        ),
+    ),
 )
 
 PAPERS: dict[str, Paper] = {entry.key: entry for entry in _ALL}

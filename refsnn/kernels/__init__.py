@@ -14,7 +14,15 @@ from types import ModuleType
 from refsnn import checks
 from refsnn.kernels.errors import BackendUnavailableError
 
-__all__ = ["BACKENDS", "BackendUnavailableError", "relaxation_kernels", "spiking_kernels", "window_kernels"]
+__all__ = [
+    "BACKENDS",
+    "BackendUnavailableError",
+    "recurrent_kernels",
+    "recurrent_spiking_kernels",
+    "relaxation_kernels",
+    "spiking_kernels",
+    "window_kernels",
+]
 
 BACKENDS = ("plain", "cpu", "cuda")
 
@@ -116,3 +124,69 @@ def window_kernels(backend: str) -> ModuleType:
 
         device.require()
     return importlib.import_module(f"refsnn.kernels.{backend}.windows")
+
+
+def recurrent_kernels(backend: str) -> ModuleType:
+    """The module with tanh, LSTM and GRU units and the losses of a read-out, of one backend.
+
+    Parameters
+    ----------
+    backend : {"plain", "cpu", "cuda"}
+        Which twin; complex numbers only go through "plain".
+
+    Returns
+    -------
+    module
+        With `tanh_forward`, `lstm_gates`, `gru_gates`, `cross_entropy`, ...
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    BackendUnavailableError
+        For "cuda" on a machine without a CUDA device.
+
+    Examples
+    --------
+    >>> recurrent_kernels("cpu").__name__
+    'refsnn.kernels.cpu.recurrent'
+    """
+    checks.choice("backend", backend, BACKENDS)
+    if backend == "cuda":
+        from refsnn.kernels.cuda import device
+
+        device.require()
+    return importlib.import_module(f"refsnn.kernels.{backend}.recurrent")
+
+
+def recurrent_spiking_kernels(backend: str) -> ModuleType:
+    """The module with the recurrent spiking layer of one backend.
+
+    Parameters
+    ----------
+    backend : {"plain", "cpu", "cuda"}
+        Which twin.
+
+    Returns
+    -------
+    module
+        With `spiking_forward` and `spiking_backward`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    BackendUnavailableError
+        For "cuda" on a machine without a CUDA device.
+
+    Examples
+    --------
+    >>> recurrent_spiking_kernels("cpu").__name__
+    'refsnn.kernels.cpu.recurrent_spiking'
+    """
+    checks.choice("backend", backend, BACKENDS)
+    if backend == "cuda":
+        from refsnn.kernels.cuda import device
+
+        device.require()
+    return importlib.import_module(f"refsnn.kernels.{backend}.recurrent_spiking")

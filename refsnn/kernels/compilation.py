@@ -22,13 +22,13 @@ from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_ROOMS = ("equations", "kernels")
+_ROOMS = ("equations", "kernels", "schedules")
 _DISABLED = bool(getattr(numba.config, "DISABLE_JIT", False))
 
 
 @functools.cache
 def source_fingerprint() -> str:
-    """SHA-256 over all sources of equations and kernels.
+    """SHA-256 over all sources of equations, kernels and schedules.
 
     Returns
     -------

@@ -21,25 +21,70 @@ class LabelledStep:
         The input.
     targets : ndarray
         Labels (B,) or real targets.
+    weights : ndarray, (B,) or (1,), or None
+        What the loss of each sample counts at this step; None is 1.
     """
 
     value: np.ndarray
     targets: np.ndarray
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.value)
 
 
 @dataclass(frozen=True)
+class StepTargets:
+    """Targets and weights of the loss at each step, for models whose loss is a sum over steps.
+
+    Parameters
+    ----------
+    values : array_like
+        Labels (T, B) or real targets (T, B, outputs); without the axis of time, or with one of length 1, they
+        are the same at each step.
+    weights : array_like, optional
+        What the loss counts at each step (T,), or at each step of each sample (T, B); 1 by default.  A mask
+        of zeros and ones silences the loss where a sequence has ended.
+
+    Examples
+    --------
+    >>> only_at_the_end = StepTargets(np.array([2, 0]), weights=np.array([0.0, 0.0, 1.0]))
+    """
+
+    values: Any
+    weights: Any = None
+
+    def at(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Targets and weights of one step, of an object that went through `check` of a model.
+
+        Parameters
+        ----------
+        index : int
+            The step, from 0.
+
+        Returns
+        -------
+        values, weights : ndarray, (B,) or (B, outputs), and (B,) or (1,)
+
+        Examples
+        --------
+        >>> StepTargets(np.array([[1], [2]]), np.ones((1, 1))).at(1)
+        (array([2]), array([1.]))
+        """
+        row = self.values[index if len(self.values) > 1 else 0]
+        return row, self.weights[index if len(self.weights) > 1 else 0]
+
+
+@dataclass(frozen=True)
 class LabelledSequence(Sequence):
-    """Inputs that bring their targets along, the same at each step.
+    """Inputs that bring their targets along, the same at each step or some for each.
 
     Parameters
     ----------
     inputs : ndarray, (T, B, ...), or StaticInput
         Network input.
-    targets : ndarray
-        Labels (B,) or real targets.
+    targets : ndarray or StepTargets
+        Labels (B,) or real targets, the same at each step; or checked ones for each step.
 
     Examples
     --------
@@ -49,15 +94,23 @@ class LabelledSequence(Sequence):
     """
 
     inputs: np.ndarray | StaticInput
-    targets: np.ndarray
+    targets: np.ndarray | StepTargets
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def __getitem__(self, index: Any) -> Any:
+        targets = self.targets
         if isinstance(index, slice):
-            return LabelledSequence(self.inputs[index], self.targets)
-        return LabelledStep(self.inputs[index], self.targets)
+            if isinstance(targets, StepTargets):
+                rows = (
+                    array[index] if len(array) > 1 else array for array in (targets.values, targets.weights)
+                )
+                targets = StepTargets(*rows)
+            return LabelledSequence(self.inputs[index], targets)
+        if isinstance(targets, StepTargets):
+            return LabelledStep(self.inputs[index], *targets.at(index))
+        return LabelledStep(self.inputs[index], targets)
 
 
 def unlabelled(inputs: np.ndarray | LabelledStep) -> tuple[np.ndarray, np.ndarray | None]:

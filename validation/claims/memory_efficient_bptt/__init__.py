@@ -1,0 +1,15 @@
+"""Claims of memory-efficient BPTT (Gruslys et al. 2016), by idea; importing registers them."""
+
+# isort: off
+from validation.claims.memory_efficient_bptt import tables, growth, optimality, counting, package
+from validation.claims.memory_efficient_bptt import two_levels, unknown_length
+
+__all__ = [
+    "counting",
+    "growth",
+    "optimality",
+    "package",
+    "tables",
+    "two_levels",
+    "unknown_length",
+]
