@@ -39,5 +39,6 @@ def test_code_on_a_page_runs(page, tmp_path, monkeypatch):
         block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "load_network(" not in block
     ]
     monkeypatch.chdir(tmp_path)
+    names: dict = {}  # a page is read from its top
     for block in blocks:
-        exec(compile(block, str(page), "exec"), {})
+        exec(compile(block, str(page), "exec"), names)

@@ -98,7 +98,7 @@ def smooth(kernels, seed, batch, n, outputs, dtype):
     st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 7), st.integers(2, 4),
     st.sampled_from([np.float64, np.float32]),
 )  # fmt: skip
-@settings(max_examples=600)
+@settings(max_examples=25)
 def test_smooth_kernels_are_plain(backend, seed, batch, n, outputs, dtype):
     expected = smooth(recurrent_kernels("plain"), seed, batch, n, outputs, dtype)
     found = smooth(recurrent_kernels(backend), seed, batch, n, outputs, dtype)

@@ -189,7 +189,7 @@ def test_a_window_that_is_too_narrow_is_seen():
 
 def test_what_is_kept():
     tables = mixed_tables(100, 20, 2, 3)
-    assert tables.nbytes == 21 * 101 * 4 + 21 * 8
+    assert tables.nbytes == 21 * 101 * 2 + 21 * 8
     assert tables.shares_input
     assert not mixed_tables(10, 5, 1, 3, shares_input=False).shares_input
 

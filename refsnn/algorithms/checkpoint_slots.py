@@ -7,9 +7,9 @@ is kept by construction: nothing is allocated while a schedule runs.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
-import zlib
 from pathlib import Path
 from types import TracebackType
 
@@ -17,6 +17,9 @@ import h5py
 import numpy as np
 
 from refsnn.models.working_core import Block
+
+# of an HDF5 file with some datasets
+_OVERHEAD = 2**14
 
 
 class MemorySlots:
@@ -72,6 +75,10 @@ class DiskSlots:
     (all but Windows) it loses its name at once, so that nothing is left behind even by a kill.  A checksum of
     each state stays in memory: what the disk gives back changed is refused.
 
+    HDF5 gathers small writes in a buffer, and when that cannot be written, closing the file ends the process
+    (HDF5 2.0).  So the room is asked of the system first, and the buffer is switched off: each write then
+    fails, if it does, where it is called.
+
     Parameters
     ----------
     folder : path, optional
@@ -88,11 +95,15 @@ class DiskSlots:
 
     Raises
     ------
+    TypeError
+        If `folder` is no path.
     SpillError
         If the folder cannot be written to, or the disk is full.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None, slots: int, block: Block) -> None:
+        if not isinstance(folder, (str, os.PathLike, type(None))):
+            raise TypeError(f"spill_folder: expected a path, got {folder!r}")
         self.folder = Path(tempfile.gettempdir() if folder is None else folder)
         self.bytes_written = self.bytes_read = 0
         self._sums: dict[int, int] = {}
@@ -100,26 +111,39 @@ class DiskSlots:
         self._file: h5py.File | None = None
         try:
             handle, name = tempfile.mkstemp(prefix="refsnn-spill-", suffix=".h5", dir=self.folder)
-            os.close(handle)
-            self._path = Path(name)
         except OSError as error:
             raise self._error("cannot be written to", error) from error
+        self._path = Path(name)
         try:
-            self._file = h5py.File(self._path, "w", libver="latest", rdcc_nbytes=0)
-            if os.name != "nt":
-                self._path.unlink()
-            self._datasets = {
-                name: self._file.create_dataset(name, (slots, *view.shape), view.dtype)
-                for name, view in block.arrays.items()
-            }
-            for dataset in self._datasets.values():
-                nothing = np.zeros(dataset.shape[1:], dataset.dtype)
-                for slot in range(slots):  # takes the room, without an array of the size of the file
-                    dataset.write_direct(nothing, dest_sel=np.s_[slot])
-            self._file.flush()
+            try:
+                _reserve(handle, slots * block.nbytes)
+            finally:
+                os.close(handle)
+            self._make(block)
         except OSError as error:
             self.close()
             raise self._error("has no room", error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self, block: Block) -> None:
+        """The file and its datasets, with the room that they will need."""
+        access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+        access.set_sieve_buf_size(0)
+        access.set_libver_bounds(h5py.h5f.LIBVER_LATEST, h5py.h5f.LIBVER_LATEST)
+        self._file = h5py.File(h5py.h5f.create(os.fsencode(self._path), h5py.h5f.ACC_TRUNC, fapl=access))
+        if os.name != "nt":
+            self._path.unlink()
+        self._datasets = {
+            name: self._file.create_dataset(name, (self._slots, *view.shape), view.dtype)
+            for name, view in block.arrays.items()
+        }
+        for dataset in self._datasets.values():
+            nothing = np.zeros(dataset.shape[1:], dataset.dtype)
+            for slot in range(self._slots):  # takes the room, without an array of the size of the file
+                dataset.write_direct(nothing, dest_sel=np.s_[slot])
+        self._file.flush()
 
     def write(self, address: int, block: Block) -> None:
         """Copy a state to slot `address`."""
@@ -128,7 +152,7 @@ class DiskSlots:
                 self._datasets[name].write_direct(np.ascontiguousarray(view), dest_sel=np.s_[address])
         except OSError as error:
             raise self._error("took no state", error) from error
-        self._sums[address] = zlib.crc32(block.memory)
+        self._sums[address] = block.checksum()
         self.bytes_written += block.nbytes
 
     def read(self, address: int, block: Block) -> None:
@@ -138,7 +162,7 @@ class DiskSlots:
                 self._datasets[name].read_direct(view, source_sel=np.s_[address])
         except OSError as error:
             raise self._error("gave no state back", error) from error
-        if zlib.crc32(block.memory) != self._sums[address]:
+        if block.checksum() != self._sums.get(address):
             raise SpillError(
                 f"spill_folder: the state in slot {address} of the file in {self.folder} is not the one that "
                 "was written; choose a folder on a disk in order, or a schedule without a disk"
@@ -166,3 +190,13 @@ class DiskSlots:
             f"spill_folder: {self.folder} {what} for {self._slots} states of {self._nbytes} bytes "
             f"({self._slots * self._nbytes} in all): {error}; choose another folder, or fewer disk slots"
         )
+
+
+def _reserve(handle: int, nbytes: int) -> None:
+    """Ask the system for room, where it can be asked."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(handle, 0, nbytes + _OVERHEAD)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # file systems that do not know of it
+                raise

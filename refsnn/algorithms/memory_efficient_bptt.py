@@ -125,9 +125,9 @@ def memory_efficient_bptt(
     >>> all(np.array_equal(frugal.gradients[name], whole.gradients[name]) for name in whole.gradients)
     True
     >>> frugal.diagnostics.steps_executed, frugal.diagnostics.bytes_kept <= 20_000
-    (225, True)
+    (199, True)
     """
-    core = _working_core(model, parameters, inputs, targets, backend, input_gradients)
+    core = working_core(model, parameters, inputs, targets, backend=backend, input_gradients=input_gradients)
     if schedule is None:
         schedule = plan(core.steps, sizes_of(core), budget, strategy)
     elif budget is not None or strategy != "auto":
@@ -180,9 +180,9 @@ def memory_plan(
     >>> arguments = network.initialise(rng), rng.random((100, 4, 2)), [0, 1, 2, 0]
     >>> chosen = memory_plan(network, *arguments, budget="20 kB")
     >>> chosen.policy.name, chosen.cost, chosen.peak_bytes
-    ('ISM', 225, 19456)
+    ('MSM', 199, 14592)
     """
-    core = _working_core(model, parameters, inputs, targets, "cpu", False)
+    core = working_core(model, parameters, inputs, targets)
     return plan(core.steps, sizes_of(core), budget, strategy, every=every)
 
 
@@ -230,7 +230,7 @@ def bptt_until(
     >>> ended.counts.backs, ended.diagnostics.steps_executed
     (30, 77)
     """
-    core = _working_core(model, parameters, inputs, targets, backend, False)
+    core = working_core(model, parameters, inputs, targets, backend=backend)
     sizes = sizes_of(core)
     slots = plan(core.steps, sizes, budget, "hsm").schedule.units + 1
     core.start(initial_state)
@@ -277,10 +277,31 @@ def sizes_of(core: WorkingCore) -> Sizes:
     return Sizes(core.before.nbytes, core.tape.nbytes, core.adjoint.nbytes)
 
 
-def _working_core(
-    model: Model, parameters: Any, inputs: Any, targets: Any, backend: str, input_gradients: bool
+def working_core(
+    model: Model,
+    parameters: Any,
+    inputs: Any,
+    targets: Any,
+    *,
+    backend: str = "cpu",
+    input_gradients: bool = False,
 ) -> WorkingCore:
-    """The model's own core, or one made of its contract."""
+    """The model's own core, or one made of its contract.
+
+    Parameters
+    ----------
+    model, parameters, inputs, targets, backend, input_gradients
+        As in `memory_efficient_bptt`.
+
+    Returns
+    -------
+    WorkingCore
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `memory_efficient_bptt`.
+    """
     checks.instance("model", model, Model, "LongShortTermMemory((2, 32, 10))")
     checked = model.check(parameters, inputs, targets)
     if hasattr(model, "working_core"):

@@ -10,6 +10,7 @@ import copy
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from refsnn import checks
 from refsnn.algorithms.bptt import bptt
 from refsnn.algorithms.eprop import eprop
 from refsnn.algorithms.forward_mode import rtrl
+from refsnn.algorithms.memory_efficient_bptt import memory_efficient_bptt
 from refsnn.algorithms.ottt import ottt
 from refsnn.algorithms.rate_backpropagation import rate_backpropagation
 from refsnn.algorithms.result import GradientResult
@@ -26,6 +28,8 @@ from refsnn.algorithms.temporal_galerkin import temporal_galerkin
 from refsnn.algorithms.truncated_bptt import truncated_bptt
 from refsnn.models.edges import Edges
 from refsnn.models.spiking_graph import SpikingGraph
+from refsnn.schedules.frames import PolicySchedule
+from refsnn.schedules.policies import HiddenStates
 
 FULL, DETACHED = "bptt_full", "bptt_detached"
 # One tangent a parameter and number of the state: above this, minutes and gigabytes.
@@ -121,8 +125,18 @@ def _sltt(learning_steps: int, rng: np.random.Generator) -> Contender:
     return Contender(f"sltt_{learning_steps}", run, online=True)
 
 
-_NUMBERED = {"truncated": _truncated, "galerkin": _galerkin, "sltt": _sltt}
-NAMES = (*_FIXED, "truncated_W", "galerkin_K", "sltt_K")
+def _checkpointed(states: int, rng: np.random.Generator) -> Contender:
+    def run(graph: SpikingGraph, p: Any, x: Any, y: Any, backend: str) -> GradientResult:
+        schedule = PolicySchedule(HiddenStates(), len(x), min(states, len(x) - 1))
+        return memory_efficient_bptt(graph, p, x, y, schedule=schedule, backend=backend)
+
+    return Contender(f"checkpointed_{states}", run)
+
+
+_NUMBERED = {
+    "truncated": _truncated, "galerkin": _galerkin, "sltt": _sltt, "checkpointed": _checkpointed,
+}  # fmt: skip
+NAMES = (*_FIXED, "truncated_W", "galerkin_K", "sltt_K", "checkpointed_M")
 
 
 def default_names(steps: int) -> tuple[str, ...]:
@@ -131,7 +145,8 @@ def default_names(steps: int) -> tuple[str, ...]:
     Parameters
     ----------
     steps : int
-        T; the window of truncated BPTT and the K of SLTT-K are half of it.
+        T; the window of truncated BPTT and the K of SLTT-K are half of it, and checkpointed BPTT keeps about
+        sqrt(T) states.
 
     Returns
     -------
@@ -140,11 +155,11 @@ def default_names(steps: int) -> tuple[str, ...]:
     Examples
     --------
     >>> default_names(8)[:4]
-    ('bptt_full', 'bptt_detached', 'truncated_4', 'rate_multi_step')
+    ('bptt_full', 'bptt_detached', 'checkpointed_2', 'truncated_4')
     """
     half = max(1, checks.count("steps", steps) // 2)
     return (
-        *(FULL, DETACHED, f"truncated_{half}"),
+        *(FULL, DETACHED, f"checkpointed_{isqrt(steps)}", f"truncated_{half}"),
         *("rate_multi_step", "rate_single_step", "galerkin_2", "galerkin_4", "rtrl"),
         *("ottt_paper", "ottt_official_code", "ottt_exact_local", "ndot", "sltt", f"sltt_{half}", "eprop"),
     )
@@ -156,7 +171,7 @@ def contenders(names: Sequence[str], rng: np.random.Generator) -> list[Contender
     Parameters
     ----------
     names : sequence of str
-        Among `NAMES`, with a number for W (window, steps) and K (modes, steps that learn).
+        Among `NAMES`, with a number for W (window, steps), K (modes, steps that learn) and M (states kept).
     rng : numpy.random.Generator
         Draws the steps of SLTT-K; it is not moved on.
 
@@ -180,14 +195,14 @@ def contenders(names: Sequence[str], rng: np.random.Generator) -> list[Contender
         raise ValueError(f"algorithms: expected at least one name, each once, got {list(names)}")
     found = []
     for name in names:
-        numbered = re.fullmatch(r"(truncated|galerkin|sltt)_([1-9][0-9]{0,8})", name)
+        numbered = re.fullmatch(r"(truncated|galerkin|sltt|checkpointed)_([1-9][0-9]{0,8})", name)
         if name in _FIXED:
             found.append(_FIXED[name])
         elif numbered:
             found.append(_NUMBERED[numbered[1]](int(numbered[2]), rng))
         else:
             raise ValueError(
-                f"algorithms: expected names among {', '.join(NAMES)} (with numbers for W and K), got "
+                f"algorithms: expected names among {', '.join(NAMES)} (with numbers for W, K and M), got "
                 f"{name!r}"
             )
     return found

@@ -30,6 +30,7 @@ from refsnn.models.operators.normalisation import updated_running
 from refsnn.models.operators.operator import Weights
 from refsnn.models.running_statistics import check_running, check_statistics
 from refsnn.models.sequences import LabelledStep, unlabelled
+from refsnn.models.spiking_core import SpikingGraphCore
 from refsnn.models.spiking_nodes import INPUT, Node, Population, Sum
 from refsnn.models.spiking_structure import Inputs, SpikingStructure
 
@@ -151,6 +152,41 @@ class SpikingGraph(SpikingStructure):
             change = (self.loss_of_gradient(tape.outputs, targets) * outputs).sum(axis=(-2, -1))
             following["loss.sum"] = tangent["loss.sum"] + change[..., None]
         return zeros_like(state) | following
+
+    def working_core(
+        self,
+        parameters: Parameters,
+        inputs: Any,
+        targets: Any,
+        *,
+        backend: str = "cpu",
+        input_gradients: bool = False,
+    ) -> SpikingGraphCore:
+        """One step at a time, for algorithms that run steps again.
+
+        Parameters
+        ----------
+        parameters, inputs, targets
+            As `check` returned them.
+        backend : {"plain", "cpu", "cuda"}
+            Which kernels run the neurons.
+        input_gradients : bool
+            False: a graph sends nothing back to its input.
+
+        Returns
+        -------
+        SpikingGraphCore
+
+        Raises
+        ------
+        ValueError
+            If gradients of the input are asked for.
+        """
+        if input_gradients:
+            raise ValueError(
+                "input_gradients: a SpikingGraph sends nothing back to its input; leave input_gradients out"
+            )
+        return SpikingGraphCore(self, parameters, inputs, targets, backend)
 
     # -- loss -----------------------------------------------------------------------------------------
 

@@ -10,12 +10,14 @@ pulled back, the same arrays are used, so that the same step gives the same bits
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from refsnn import checks
 from refsnn.models.contract import Model, Parameters, State, zeros_like
 
 Layout = Mapping[str, tuple[tuple[int, ...], Any]]
@@ -73,19 +75,76 @@ class Block:
 
         Raises
         ------
-        ValueError
-            If a name is missing or not expected, or a shape or dtype differs.
+        TypeError, ValueError
+            If it is no dict of arrays, a name is missing or not expected, or a shape or dtype differs.
         """
+        if not isinstance(arrays, Mapping):
+            raise TypeError(f"{what}: expected a dict of arrays, got a {type(arrays).__name__}")
         if arrays.keys() != self.arrays.keys():
             raise ValueError(f"{what}: expected the entries {sorted(self.arrays)}, got {sorted(arrays)}")
         for name, view in self.arrays.items():
             array = arrays[name]
+            if not isinstance(array, (np.ndarray, np.generic)):
+                raise TypeError(f"{what}[{name!r}]: expected an array, got {array!r}")
             if array.shape != view.shape or array.dtype != view.dtype:
                 raise ValueError(
                     f"{what}[{name!r}]: expected shape {view.shape} and dtype {view.dtype} as at the start, "
                     f"got {array.shape} and {array.dtype}; a state of fixed size is what can be kept in slots"
                 )
             np.copyto(view, array)
+
+    def checked(self, what: str, given: Any, whole: bool = True) -> dict[str, np.ndarray]:
+        """What a user gave for the arrays of this block, if it fits.
+
+        Parameters
+        ----------
+        what : str
+            Its name in error messages.
+        given : dict of str to array_like
+            Arrays by names of the block.
+        whole : bool
+            Whether all names must be there, or some may be left out.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Finite, with the shapes and dtypes of the block.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For anything but a dict, unknown or missing names, other shapes or dtypes, NaN and infinity.
+
+        Examples
+        --------
+        >>> block = Block({"h": ((2,), np.float64), "v": ((2,), np.float64)})
+        >>> block.checked("final_adjoint", {"h": [0.5, 1.0]}, whole=False)
+        {'h': array([0.5, 1. ])}
+        """
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"{what}: expected a dict of arrays with entries among {sorted(self.arrays)}, got {given!r}"
+            )
+        unknown, missing = sorted(given.keys() - self.arrays), sorted(self.arrays.keys() - given)
+        if unknown:
+            raise ValueError(f"{what}: expected entries among {sorted(self.arrays)}, got {unknown}")
+        if whole and missing:
+            raise ValueError(f"{what}: expected the entries {sorted(self.arrays)}, missing {missing}")
+        found = {}
+        for name, value in given.items():
+            own, label = self.arrays[name], f"{what}[{name!r}]"
+            if own.dtype.kind in "fc":
+                found[name] = checks.float_array(
+                    label, value, own.shape, own.dtype, allow_complex=own.dtype.kind == "c"
+                )
+                continue
+            found[name] = checks.as_numpy(label, value)
+            if found[name].shape != own.shape or found[name].dtype != own.dtype:
+                raise ValueError(
+                    f"{label}: expected shape {own.shape} and dtype {own.dtype}, got {found[name].shape} and "
+                    f"{found[name].dtype}; convert it, nothing is broadcast or promoted silently"
+                )
+        return found
 
     @property
     def guarded(self) -> dict[str, np.ndarray]:
@@ -94,6 +153,10 @@ class Block:
         for view in views.values():
             view.flags.writeable = False
         return views
+
+    def checksum(self) -> int:
+        """Of all bytes."""
+        return zlib.crc32(self.memory.data)
 
     def copies(self) -> dict[str, np.ndarray]:
         """The arrays as they are now."""
@@ -187,7 +250,10 @@ class WorkingCore(ABC):
 class ContractCore(WorkingCore):
     """The core of any model: `step` and `step_vjp`, with the state after a step for its tape.
 
-    The model allocates what it likes inside a step; what is kept between steps is here.
+    The model allocates what it likes inside a step; what is kept between steps is here.  Its functions see
+    arrays that cannot be written to, and what they return must fit.  A step that is run again has to give the
+    same bits: on the way back the state that step k + 1 was pulled back from is compared with the one that
+    step k ended in, by checksums.
 
     Parameters
     ----------
@@ -195,6 +261,11 @@ class ContractCore(WorkingCore):
         The network.
     parameters, inputs, targets
         As `model.check` returned them.
+
+    Raises
+    ------
+    TypeError
+        If the model's initial state is no dict of arrays of numbers.
 
     Examples
     --------
@@ -208,18 +279,32 @@ class ContractCore(WorkingCore):
 
     def __init__(self, model: Model, parameters: Parameters, inputs: Any, targets: Any) -> None:
         self.model, self.inputs, self.targets = model, inputs, targets
-        layout = layout_of(model.initial_state(parameters, len(inputs[0])))
+        layout = layout_of(self._own_start(parameters))
         super().__init__(layout, layout, layout, parameters, len(inputs))
+        self._started_from: int | None = None
+
+    def _own_start(self, parameters: Parameters) -> State:
+        state = self.model.initial_state(parameters, len(self.inputs[0]))
+        name = f"{type(self.model).__name__}.initial_state"
+        if not isinstance(state, Mapping):
+            raise TypeError(f"model: {name} should return a dict of arrays, got a {type(state).__name__}")
+        for entry, value in state.items():
+            if not isinstance(value, np.ndarray) or value.dtype.kind not in "biufc":
+                raise TypeError(
+                    f"model: {name} should return arrays of numbers, got {value!r} for {entry!r}; what a "
+                    "step needs from the past has to be in arrays, to be kept in slots"
+                )
+        return state
 
     def start(self, state: State | None) -> None:
         """See `WorkingCore.start`."""
-        own = self.model.initial_state(self.parameters, len(self.inputs[0]))
-        self.before.load(own if state is None else state, "initial_state")
+        own = self._own_start(self.parameters) if state is None else state
+        self.before.load(self.before.checked("initial_state", own), "initial_state")
 
     def forward(self, step: int) -> None:
         """See `WorkingCore.forward`."""
-        following = self._pure(self.model.step, self.before.guarded, self.inputs[step - 1])
-        self.after.load(following, f"the state after step {step}")
+        following = self._pure(self.model.step, self.before.guarded, self._input(step))
+        self.after.load(following, f"model: the state after step {step}")
         np.copyto(self.tape.memory, self.after.memory)
 
     def recover(self, step: int) -> None:
@@ -228,31 +313,75 @@ class ContractCore(WorkingCore):
 
     def seed(self, adjoint: State | None = None) -> None:
         """See `WorkingCore.seed`."""
-        arguments = self.parameters, self.after.guarded, self.targets, self.steps
-        cotangent, direct = self.model.loss_gradient(*arguments)
-        self.adjoint.load(cotangent, "the gradient of the loss")
+        arguments = self.after.guarded, self.targets, self.steps
+        cotangent, direct = self._pair(self.model.loss_gradient, *arguments)
+        self.adjoint.load(cotangent, "model: the gradient of the loss")
         for name, value in (adjoint or {}).items():
             self.adjoint.arrays[name] += value
-        for name, gradient in self.gradients.items():
-            gradient[...] = direct.get(name, 0)
-        self.loss = self.model.loss(*arguments)
+        for gradient in self.gradients.values():
+            gradient.fill(0)
+        self._add(direct, "model: the gradient of the loss with respect to parameters")
+        self.loss = self._pure(self.model.loss, *arguments)
+        self._started_from = None
 
     def backward(self, step: int) -> None:
         """See `WorkingCore.backward`."""
-        arguments = self.before.guarded, self.inputs[step - 1], self.adjoint.guarded
-        cotangent, share = self._pure(self.model.step_vjp, *arguments)
-        self.adjoint.load(cotangent, f"the adjoint before step {step}")
+        if self._started_from not in (None, self.after.checksum()):
+            raise ValueError(
+                f"model: {type(self.model).__name__}.step gave another state at step {step} when it was run "
+                "again; a step may depend on its arguments only: take random numbers from a seed and a step "
+                "count in the state, keep nothing in the model"
+            )
+        self._started_from = self.before.checksum()
+        arguments = self.before.guarded, self._input(step), self.adjoint.guarded
+        cotangent, share = self._pair(self.model.step_vjp, *arguments)
+        self.adjoint.load(cotangent, f"model: the adjoint before step {step}")
+        self._add(share, f"model: the gradient of step {step}")
+
+    def _add(self, share: Mapping[str, np.ndarray], what: str) -> None:
+        """Add to the gradients; parameters may be left out."""
+        if not isinstance(share, Mapping):
+            raise TypeError(f"{what}: expected a dict of arrays, got a {type(share).__name__}")
         for name, value in share.items():
-            self.gradients[name] += value
+            if name not in self.gradients:
+                raise ValueError(f"{what}: expected parameters among {sorted(self.gradients)}, got {name!r}")
+            own = self.gradients[name]
+            if not isinstance(value, (np.ndarray, np.generic)):
+                raise TypeError(f"{what}, {name!r}: expected an array, got {value!r}")
+            if value.shape != own.shape or value.dtype != own.dtype:
+                raise ValueError(
+                    f"{what}, {name!r}: expected shape {own.shape} and dtype {own.dtype} as of the "
+                    f"parameter, got {value.shape} and {value.dtype}"
+                )
+            own += value
+
+    def _input(self, step: int) -> Any:
+        """What the step sees; arrays cannot be written to."""
+        value = self.inputs[step - 1]
+        if isinstance(value, np.ndarray):
+            value = value.view()
+            value.flags.writeable = False
+        return value
+
+    def _pair(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
+        """What goes back to the state, and to the parameters."""
+        returned = self._pure(function, *arguments)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            raise ValueError(
+                f"model: {type(self.model).__name__}.{function.__name__} should return a pair, an adjoint of "
+                f"the state and gradients of parameters, got a {type(returned).__name__}"
+            )
+        return returned
 
     def _pure(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function of the model; one that writes to what it was given is named."""
         try:
             return function(self.parameters, *arguments)
-        except ValueError as error:
-            if "read-only" not in str(error):
+        except Exception as error:  # NumPy's ValueError, or what Numba raises while it compiles
+            if "read-only" not in str(error) and "Cannot modify readonly" not in str(error):
                 raise
             raise ValueError(
-                f"model: {type(self.model).__name__}.{function.__name__} writes to the state that it was "
-                "given; a step that is run again needs it unchanged: return new arrays instead"
+                f"model: {type(self.model).__name__}.{function.__name__} writes to the state, input or "
+                "cotangent that it was given; a step that is run again needs them unchanged: return new "
+                "arrays instead"
             ) from error

@@ -28,6 +28,7 @@ from refsnn.schedules.binomial import LARGEST_COMPILED, split_in_64_bits
 from refsnn.schedules.operations import (
     ADVANCE,
     BACK,
+    CHUNK,
     COLUMNS,
     MEMORY,
     NOWHERE,
@@ -53,7 +54,6 @@ from refsnn.schedules.policies import (
     Policy,
 )
 
-CHUNK = 4096
 # The most rows that one turn of the loop adds: RESTORE, ADVANCE, TAPE, BACK or PUSH_I.
 _ROWS_A_TURN = 4
 
@@ -137,7 +137,7 @@ class PolicySchedule:
         return 0
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """The rows in order, some thousand at a time, in one buffer that is used again."""
+        """The rows in order, `CHUNK` at a time, in one buffer that is used again."""
         code, option, table = self.policy.compiled()
         sizes = self.hidden_units, self.internal_units
         rows = np.empty((CHUNK, COLUMNS), dtype=np.int64)

@@ -62,7 +62,7 @@ class MixedTables:
         s_I of any other tape; 0 where such tapes are never pushed, because the input is shared.
     final_costs : ndarray of int64, (units + 1,)
         C(steps, e).
-    decisions : ndarray of int32, (units + 1, steps + 1)
+    decisions : ndarray of int16 or int32, (units + 1, steps + 1)
         At [e, t]: 0 for direct, y for a hidden push, -y for an internal one.
 
     Examples
@@ -185,11 +185,22 @@ def mixed_tables(
     sizes = _sizes(hidden_units, internal_units, shares_input, first_units)
     units = checks.count("units", units, 0)
     columns = _columns(steps, sizes, method, window, rng)
-    decisions = np.zeros((units + 1, steps + 1), dtype=np.int32)
+    decisions = np.zeros((units + 1, steps + 1), decision_dtype(steps))
     final = np.zeros(units + 1, dtype=np.int64)
     for e in range(units + 1):
         final[e], decisions[e] = next(columns)
     return MixedTables(steps, units, *sizes, final, decisions)
+
+
+def decision_dtype(steps: int) -> np.dtype:
+    """The narrowest whole numbers that hold every y and its negative: a table may cost more than it saves.
+
+    Examples
+    --------
+    >>> decision_dtype(1000), decision_dtype(100_000)
+    (dtype('int16'), dtype('int32'))
+    """
+    return np.dtype(np.int16 if steps <= np.iinfo(np.int16).max else np.int32)
 
 
 def least_mixed_units(
@@ -273,7 +284,7 @@ def _columns(
     while True:
         kept[e] = np.zeros(steps + 1, dtype=np.int64)
         earlier = [kept.get(e - size, nothing) if size else nothing for size in sizes]
-        decisions = np.zeros(steps + 1, dtype=np.int32)
+        decisions = np.zeros(steps + 1, decision_dtype(steps))
         sample = rng.integers(1, steps + 1, SAMPLES) if windowed else nothing
         wrong = _column(kept[e], decisions, *earlier, bits, reach, sample)
         if wrong:

@@ -37,6 +37,7 @@ from refsnn.schedules.binomial import hidden_cost, split_in_64_bits
 from refsnn.schedules.operations import (
     ADVANCE,
     BACK,
+    CHUNK,
     COLUMNS,
     MEMORY,
     NOWHERE,
@@ -49,7 +50,6 @@ from refsnn.schedules.operations import (
 RULES = ("two_sweep", "levels", "two_sweep_levels")
 _TWO_SWEEP, _LEVELS, _BOTH = range(3)
 _FOREVER = np.iinfo(np.int64).max  # level of the start
-_CHUNK = 8192
 _ROWS_OF_A_STEP = 3
 
 # whole numbers of the forward and of the reverse sweep
@@ -188,7 +188,7 @@ class OnlineRule:
         return self._reverse_rows()
 
     def _reverse_rows(self) -> Iterator[np.ndarray]:
-        rows = np.empty((_CHUNK, COLUMNS), np.int64)
+        rows = np.empty((CHUNK, COLUMNS), np.int64)
         steps, depth = self.steps_taken, int(self._control[_KEPT])
         rows[0] = BACK, steps, steps, NOWHERE, MEMORY
         yield rows[:1]
@@ -250,7 +250,7 @@ class OnlineSchedule:
         ndarray of int64, (n, 5)
             Each valid until the next one is asked for.
         """
-        rule, rows = OnlineRule(self.slots, self.rule), np.empty((_CHUNK, COLUMNS), np.int64)
+        rule, rows = OnlineRule(self.slots, self.rule), np.empty((CHUNK, COLUMNS), np.int64)
         while rule.steps_taken < self.steps:
             yield rule.next_steps(self.steps, rows)
         yield from rule.reverse_sweep()

@@ -32,6 +32,8 @@ NAMES = ("ADVANCE", "TAPE", "PUSH_H", "POP_H", "PUSH_I", "POP_I", "RESTORE", "BA
 NOWHERE = -1
 MEMORY, DISK = 0, 1
 COLUMNS = 5
+# rows that a schedule holds of itself at a time
+CHUNK = 256
 
 
 class Operation(NamedTuple):

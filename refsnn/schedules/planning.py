@@ -27,7 +27,7 @@ from typing import Any
 from refsnn import checks
 from refsnn.schedules.baselines import Bisection, Periodic, StoreAll, StoreHidden, StoreNothing, chen
 from refsnn.schedules.frames import PolicySchedule
-from refsnn.schedules.mixed import LONGEST, mixed_tables
+from refsnn.schedules.mixed import LONGEST, decision_dtype, mixed_tables
 from refsnn.schedules.policies import HiddenStates, InternalStates, Mixed, Policy, revolve
 from refsnn.schedules.simulation import Counts, simulate
 
@@ -37,7 +37,7 @@ STRATEGIES = (
 )  # fmt: skip
 # entries of a table that are made without being asked for: about a second's work
 _MOST_ENTRIES = 4_000_000
-_DECISION_BYTES = 4
+_COST_BYTES = 8
 _PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
@@ -228,13 +228,21 @@ def plan(
     if limit is None:
         raise ValueError(f"budget: expected bytes for strategy={strategy!r}, got none; give e.g. '50 MB'")
     free = limit - sizes.fixed
-    candidates = list(_BUDGETED[strategy](steps, sizes, free))
-    if not candidates:
+    best = None
+    for candidate in _BUDGETED[strategy](steps, sizes, free):
+        if best is None or _price(candidate) < _price(best):
+            best = candidate
+    if best is None:
         raise ValueError(
             f"strategy: a table for {steps} steps does not fit beside the slots into {limit} bytes; take "
             "'hsm' or 'ism', which need none, or a larger budget"
         )
-    return min(candidates, key=lambda one: (one.cost, one.peak_bytes + one.table_bytes))
+    return best
+
+
+def _price(candidate: Plan) -> tuple[int, int]:
+    """Forward steps, then bytes."""
+    return candidate.cost, candidate.peak_bytes + candidate.table_bytes
 
 
 def bytes_of(budget: Any) -> int:
@@ -315,21 +323,20 @@ def _internal(steps: int, sizes: Sizes, free: int) -> Iterator[Plan]:
 
 
 def _mixed(steps: int, sizes: Sizes, free: int, most_entries: int = 10 * _MOST_ENTRIES) -> Iterator[Plan]:
-    """Units are exact, or coarse with sizes rounded up, for a table has an entry a unit."""
-    exact = _exact_units(sizes)
-    coarse = (math.ceil(sizes.state / parts) for parts in (1, 2, 3, 4))
-    rounded = [(unit, -(-sizes.state // unit), -(-sizes.tape // unit)) for unit in coarse]
+    """Units are exact, or coarse with sizes rounded up, for a table has an entry a unit and step."""
     if steps > LONGEST:
         return
-    for unit, state, tape in sorted({exact, *rounded}, reverse=True):
-        # the table is paid from the same budget
-        units = min(
-            (free - (steps + 1) * _DECISION_BYTES) // (unit + (steps + 3) * _DECISION_BYTES),
-            (steps - 1) * tape,
-        )
-        if units >= 0 and (units + 1) * steps <= most_entries:
-            policy = Mixed(mixed_tables(steps, units, state, tape))
-            yield Plan(PolicySchedule(policy, steps, units), unit, sizes)
+    coarse = (math.ceil(sizes.state / parts) for parts in (1, 2, 3, 4))
+    rounded = [(unit, -(-sizes.state // unit), -(-sizes.tape // unit)) for unit in coarse]
+    for unit, state, tape in sorted({_exact_units(sizes), *rounded}, reverse=True):
+        # the table is paid from the same budget, and while it is made the slots' share is enough
+        row = (steps + 1) * decision_dtype(steps).itemsize
+        units = min((free - row - _COST_BYTES) // (unit + row + _COST_BYTES), (steps - 1) * tape)
+        making = (steps + 1) * _COST_BYTES * (max(state, tape) + 3) + (units + 1) * row
+        if units < 0 or making > free or (units + 1) * steps > most_entries:
+            continue
+        policy = Mixed(mixed_tables(steps, units, state, tape))
+        yield Plan(PolicySchedule(policy, steps, units), unit, sizes)
 
 
 def _automatic(steps: int, sizes: Sizes, free: int) -> Iterator[Plan]:
@@ -339,7 +346,9 @@ def _automatic(steps: int, sizes: Sizes, free: int) -> Iterator[Plan]:
         return
     yield from _hidden(steps, sizes, free, HiddenStates())
     yield from _internal(steps, sizes, free)
-    yield from _mixed(steps, sizes, free, _MOST_ENTRIES)
+    if steps * decision_dtype(steps).itemsize < sizes.state + sizes.tape:
+        # else a unit with its row of the table takes more than a slot of ISM
+        yield from _mixed(steps, sizes, free, _MOST_ENTRIES)
 
 
 _BUDGETED: dict[str, Callable[[int, Sizes, int], Iterator[Plan]]] = {

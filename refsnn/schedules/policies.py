@@ -45,7 +45,7 @@ class Compiled(NamedTuple):
         Which policy.
     option : int
         1 for the largest split, or the period.
-    table : ndarray of int32
+    table : ndarray of int16 or int32
         Of `Mixed`; one entry elsewhere.
     """
 

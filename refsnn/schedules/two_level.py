@@ -26,6 +26,7 @@ from refsnn.kernels.compilation import compiled
 from refsnn.schedules.operations import (
     ADVANCE,
     BACK,
+    CHUNK,
     COLUMNS,
     DISK,
     MEMORY,
@@ -40,7 +41,6 @@ from refsnn.schedules.operations import (
 MOST_BYTES = 2**30
 MOST_SPLITS = 5 * 10**10
 _BYTES_OF_AN_ENTRY = 8 + 4  # a cost and a split
-_CHUNK = 8192
 _NONE = 0  # no split: the quadratic routine in memory, memory alone on the disk's side
 
 # whole numbers of the machine, and columns of its stack
@@ -258,7 +258,7 @@ class TwoLevelSchedule:
         ndarray of int64, (n, 5)
             Each valid until the next one is asked for.
         """
-        tables, rows = self.tables, np.empty((_CHUNK, COLUMNS), np.int64)
+        tables, rows = self.tables, np.empty((CHUNK, COLUMNS), np.int64)
         alone, written = tables._memory_only(), tables.costs.disk_write + tables.disk_costs
         to_disk = written < alone  # G1 takes its second term
         control = np.array([self.steps, 0, 0], np.int64)

@@ -7,6 +7,7 @@ of a step is made whole before it is added to the sum over steps.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ from refsnn.kernels import BACKENDS, recurrent_kernels
 from refsnn.models.contract import Parameters, State, StaticInput
 from refsnn.models.sequences import LabelledSequence, StepTargets
 from refsnn.models.working_core import Layout, WorkingCore
+
+# entries of the contract's state that are no part of h_k
+_OF_THE_CONTRACT = ("loss.sum", "step")
 
 
 class Shaped(Protocol):
@@ -134,7 +138,11 @@ class RecurrentCore(WorkingCore):
             self.before.memory.fill(0)
             self._first_step = 0
             return
-        self.place(self._checked("initial_state", state, self.before.arrays.keys()) | dict(state))
+        own = state
+        if isinstance(state, Mapping):
+            own = {name: value for name, value in state.items() if name not in _OF_THE_CONTRACT}
+        checked = self.before.checked("initial_state", own)
+        self.place({**state, **checked})
 
     def place(self, state: State) -> None:
         """`start` at a state that was checked."""
@@ -159,26 +167,8 @@ class RecurrentCore(WorkingCore):
             gradient.fill(0)
         self.loss = 0.0
         if adjoint is not None:
-            unknown = sorted(set(adjoint) - set(self.adjoint.arrays))
-            if unknown:
-                raise ValueError(
-                    f"adjoint: expected entries among {sorted(self.adjoint.arrays)}, got {unknown}"
-                )
-            for name, value in self._checked("adjoint", adjoint, adjoint.keys()).items():
+            for name, value in self.adjoint.checked("adjoint", adjoint, whole=False).items():
                 np.copyto(self.adjoint.arrays[name], value)
-
-    def _checked(self, what: str, given: State, names: Any) -> State:
-        """Finite arrays of the right shapes and dtype."""
-        missing = sorted(set(names) - set(given))
-        if missing:
-            raise ValueError(f"{what}: expected the entries {sorted(names)}, missing {missing}")
-        return {
-            name: checks.float_array(
-                f"{what}[{name!r}]", given[name], self.before.arrays[name].shape, self.dtype,
-                allow_complex=self.dtype.kind == "c",
-            )
-            for name in names
-        }  # fmt: skip
 
     # -- one step -------------------------------------------------------------------------------------
 

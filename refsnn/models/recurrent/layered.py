@@ -250,8 +250,10 @@ class LayeredCore(RecurrentCore):
         super().__init__(model, parameters, inputs, targets, backend, input_gradients)
         self.model = model
         self.layers = [Layer(prefix, self, model.layout) for prefix in model.prefixes]
-        self._product, self._outputs = np.zeros_like(self.errors), np.zeros_like(self.errors)
-        self._readout, self._readout_bias = self.parameters["readout.weight"], self.parameters["readout.bias"]
+        self._outputs = np.zeros_like(self.errors)
+        self._readout = self.parameters["readout.weight"]
+        # spread over the batch once: NumPy allocates a buffer for every sum of a matrix and a row
+        self._readout_bias = np.tile(self.parameters["readout.bias"], (self.batch, 1))
         self._readout_transposed = self._readout.T
 
     # -- what one unit does ---------------------------------------------------------------------------
@@ -283,9 +285,8 @@ class LayeredCore(RecurrentCore):
 
     def read_out(self) -> np.ndarray:
         """y_k = W_o h_k + b_o."""
-        # a sum that is spread over rows in place would allocate a copy of them
-        np.dot(self.layers[-1].after["hidden"], self._readout_transposed, out=self._product)
-        np.add(self._product, self._readout_bias, out=self._outputs)
+        np.dot(self.layers[-1].after["hidden"], self._readout_transposed, out=self._outputs)
+        np.add(self._outputs, self._readout_bias, out=self._outputs)
         return self._outputs
 
     def forward(self, step: int) -> None:

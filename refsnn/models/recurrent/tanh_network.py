@@ -62,8 +62,11 @@ class CountedMasks:
         self._counter[1], self._counter[2] = step, layer
         self._bits.state = self._fresh
         self._generator.random(out=uniform)
-        np.greater_equal(uniform, self.probability, out=uniform)
-        np.multiply(uniform, 1 / (1 - self.probability), out=mask, casting="same_kind")
+        # 1 where u >= p, in operations that need no buffer to convert in
+        np.subtract(uniform, self.probability, out=uniform)
+        np.heaviside(uniform, 1.0, out=uniform)
+        np.copyto(mask, uniform, casting="same_kind")
+        np.multiply(mask, mask.dtype.type(1 / (1 - self.probability)), out=mask)
 
 
 class TanhCore(LayeredCore):

@@ -3,10 +3,16 @@
 # isort: off
 from validation.claims.memory_efficient_bptt import tables, growth, optimality, counting, package
 from validation.claims.memory_efficient_bptt import two_levels, unknown_length
+from validation.claims.memory_efficient_bptt import gradients, agreement, independent, memory, controls
 
 __all__ = [
+    "agreement",
+    "controls",
     "counting",
+    "gradients",
     "growth",
+    "independent",
+    "memory",
     "optimality",
     "package",
     "tables",
