@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,16 +14,23 @@ from refsnn.kernels import BackendUnavailableError
 from validation import cuda_benchmark
 from validation.cuda_benchmark import BAD, GOOD, NO_DEVICE, TINY, largest_error, main, measure
 
-KERNELS = ("spiking.forward", "spiking.backward", "spiking.rate_forward", "spiking.galerkin_forward")
+KERNELS = {
+    f"{room}.{name}"
+    for room in ("spiking", "recurrent", "recurrent_spiking", "windows")
+    for module in [importlib.import_module(f"refsnn.kernels.plain.{room}")]
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if function.__module__ == module.__name__ and not name.startswith("_")
+}
 
 
 @pytest.mark.cuda
 def test_every_kernel_is_compared(capsys):
     assert main(["--tiny"]) == GOOD
     printed = capsys.readouterr().out
-    for name in KERNELS:
-        assert name in printed
-    assert printed.count("relaxation.phases") == 3
+    assert len(KERNELS) == 22
+    names = [line.split()[0] for line in printed.splitlines() if "." in line.split()[0]]
+    assert set(names) == KERNELS | {"relaxation.phases:"}
+    assert len(names) == len(KERNELS) + 3
     if importlib.import_module("refsnn.kernels.cuda.device").SIMULATED:
         assert "simulator" in printed
         assert "Nothing is timed" in printed
@@ -38,9 +46,34 @@ def test_a_kernel_that_computes_something_else_is_told(monkeypatch, capsys):
         current_adjoint[0, 0] += np.float32(0.01)
 
     monkeypatch.setattr(module, "backward", backward)
-    monkeypatch.setattr(cuda_benchmark, "relaxation_cases", lambda sizes: ())
+    monkeypatch.setattr(cuda_benchmark, "CASES", (cuda_benchmark.spiking_cases,))
     assert main(["--tiny"]) == BAD
     assert "Not what plain computes: spiking.backward\n" in capsys.readouterr().out
+
+
+@pytest.mark.cuda
+def test_a_potential_is_compared_to_the_last_bit(monkeypatch, capsys):
+    module = importlib.import_module("refsnn.kernels.cuda.recurrent_spiking")
+    whole = module.spiking_forward
+
+    def forward(*arguments, scratch):
+        whole(*arguments, scratch=scratch)
+        potential = arguments[-2]
+        potential[0, 0] = np.nextafter(potential[0, 0], np.float32(np.inf))
+
+    monkeypatch.setattr(module, "spiking_forward", forward)
+    monkeypatch.setattr(cuda_benchmark, "CASES", (cuda_benchmark.recurrent_spiking_cases,))
+    assert main(["--tiny"]) == BAD
+    assert "Not what plain computes: recurrent_spiking.spiking_forward\n" in capsys.readouterr().out
+
+
+def test_the_recurrent_layer_fires():
+    """Else potentials would be compared of neurons that hear nothing; here with the compiled twin."""
+    cases = [*cuda_benchmark.recurrent_spiking_cases(replace(TINY, steps=20, batch=8, units=40))]
+    for case in cases:
+        assert largest_error(case.compare("cpu"), case.compare("plain")) <= case.bound
+    spikes = cases[0].compare("cpu")[2]
+    assert 0.05 < spikes.mean() < 0.8
 
 
 def test_without_a_device(monkeypatch, capsys):
@@ -75,6 +108,19 @@ def test_times_of_one_kernel(monkeypatch):
     if device.SIMULATED:
         assert row.kernel == 0.25
     assert row.name in cuda_benchmark.table([row])
+
+
+@pytest.mark.cuda
+def test_times_of_several_launches_are_summed(monkeypatch):
+    device = importlib.import_module("refsnn.kernels.cuda.device")
+    moved = []
+    event = SimpleNamespace(record=lambda: None, synchronize=lambda: None, elapsed_time=lambda end: 0.25)
+    monkeypatch.setattr(device.cuda, "event", lambda: event)
+    monkeypatch.setattr(cuda_benchmark, "copy_on_device", lambda size: moved.append(size) or (lambda: None))
+    _, case = cuda_benchmark.recurrent_spiking_cases(TINY)
+    assert case.name == "recurrent_spiking.spiking_backward"
+    assert measure(case, timed=True).kernel == 6 * 0.25  # the step itself, and one product a gradient
+    assert moved[0] > 4 * sum(array.size for array in case.call("plain"))
 
 
 def test_errors_are_in_units_of_each_array():

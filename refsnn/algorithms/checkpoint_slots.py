@@ -146,7 +146,13 @@ class DiskSlots:
         self._file.flush()
 
     def write(self, address: int, block: Block) -> None:
-        """Copy a state to slot `address`."""
+        """Copy a state to slot `address`.
+
+        Raises
+        ------
+        SpillError
+            If the disk does not take it.
+        """
         try:
             for name, view in block.arrays.items():
                 self._datasets[name].write_direct(np.ascontiguousarray(view), dest_sel=np.s_[address])
@@ -156,7 +162,13 @@ class DiskSlots:
         self.bytes_written += block.nbytes
 
     def read(self, address: int, block: Block) -> None:
-        """Copy it back."""
+        """Copy it back.
+
+        Raises
+        ------
+        SpillError
+            If the disk does not give it, or gives something else than was written.
+        """
         try:
             for name, view in block.arrays.items():
                 self._datasets[name].read_direct(view, source_sel=np.s_[address])

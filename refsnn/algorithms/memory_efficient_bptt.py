@@ -28,7 +28,7 @@ from refsnn.models.contract import Model, Parameters, State
 from refsnn.models.working_core import ContractCore, WorkingCore
 from refsnn.schedules.online import OnlineRule
 from refsnn.schedules.operations import Schedule
-from refsnn.schedules.planning import Plan, Sizes, plan
+from refsnn.schedules.planning import Plan, Sizes, least_plan, plan
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,8 @@ def memory_plan(
     budget: int | str | None = None,
     strategy: str = "auto",
     every: int | None = None,
+    overhead: float | None = None,
+    ratio: float = 2.0,
 ) -> Plan:
     """What `memory_efficient_bptt` would do, before it does it.
 
@@ -163,6 +165,10 @@ def memory_plan(
         As there.
     every : int, optional
         The period of "periodic".
+    overhead : float, optional
+        In the place of a budget: the fewest bytes for so much more time than plain BPTT takes, as a share.
+    ratio : float
+        Time of a step backward over that of one forward, for `overhead`.
 
     Returns
     -------
@@ -171,7 +177,7 @@ def memory_plan(
     Raises
     ------
     TypeError, ValueError
-        As there.
+        As there, and for an overhead beside a budget or a strategy.
 
     Examples
     --------
@@ -183,6 +189,12 @@ def memory_plan(
     ('MSM', 199, 14592)
     """
     core = working_core(model, parameters, inputs, targets)
+    if overhead is not None:
+        if budget is not None or strategy != "auto" or every is not None:
+            raise ValueError(
+                "overhead: expected it alone, got a budget, a strategy or a period too; leave one of them out"
+            )
+        return least_plan(core.steps, sizes_of(core), overhead, ratio=ratio)
     return plan(core.steps, sizes_of(core), budget, strategy, every=every)
 
 
@@ -230,6 +242,8 @@ def bptt_until(
     >>> ended.counts.backs, ended.diagnostics.steps_executed
     (30, 77)
     """
+    if not callable(stop):
+        raise TypeError(f"stop: expected a function of the step and its state, got {stop!r}")
     core = working_core(model, parameters, inputs, targets, backend=backend)
     sizes = sizes_of(core)
     slots = plan(core.steps, sizes, budget, "hsm").schedule.units + 1
@@ -316,6 +330,11 @@ def working_core(
 
 def _unit_bytes(core: WorkingCore, schedule: Plan | Schedule) -> int:
     """Bytes of one unit, such that states and tapes take no more than the schedule says."""
+    if not isinstance(schedule, Plan) and not hasattr(schedule, "chunks"):
+        raise TypeError(
+            "schedule: expected a Plan from memory_plan or a Schedule such as "
+            f"PolicySchedule(HiddenStates(), 100, 9), got {schedule!r}; a strategy by name goes to strategy"
+        )
     if isinstance(schedule, Plan):
         if schedule.sizes != sizes_of(core):
             raise ValueError(

@@ -26,8 +26,9 @@ from typing import Any
 
 from refsnn import checks
 from refsnn.schedules.baselines import Bisection, Periodic, StoreAll, StoreHidden, StoreNothing, chen
+from refsnn.schedules.binomial import least_hidden_slots, least_internal_slots
 from refsnn.schedules.frames import PolicySchedule
-from refsnn.schedules.mixed import LONGEST, decision_dtype, mixed_tables
+from refsnn.schedules.mixed import LONGEST, decision_dtype, least_mixed_units, mixed_tables
 from refsnn.schedules.policies import HiddenStates, InternalStates, Mixed, Policy, revolve
 from refsnn.schedules.simulation import Counts, simulate
 
@@ -38,6 +39,9 @@ STRATEGIES = (
 # entries of a table that are made without being asked for: about a second's work
 _MOST_ENTRIES = 4_000_000
 _COST_BYTES = 8
+# the least budget is looked for column by column: a second's work
+_MOST_STEPS_OF_A_SEARCH = 5000
+_ROUNDING = 1e-9
 _PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
@@ -223,6 +227,11 @@ def plan(
             f"budget: expected at least {sizes.fixed} bytes, for the start, the working core and the adjoint "
             f"of this model, got {limit}; nothing runs in less"
         )
+    if strategy == "periodic" and every is None:
+        raise ValueError(
+            "every: expected a period with strategy='periodic', got none; make the plan with "
+            "plan(..., every=32) or memory_plan, and hand it over as the schedule"
+        )
     if strategy in _KEEP_WHAT_THEY_KEEP:
         return _fixed(steps, sizes, limit, strategy, every)
     if limit is None:
@@ -243,6 +252,52 @@ def plan(
 def _price(candidate: Plan) -> tuple[int, int]:
     """Forward steps, then bytes."""
     return candidate.cost, candidate.peak_bytes + candidate.table_bytes
+
+
+def least_plan(steps: int, sizes: Sizes, overhead: float, *, ratio: float = 2.0) -> Plan:
+    """The plan of fewest bytes, table included, that costs no more time than asked for.
+
+    Parameters
+    ----------
+    steps : int
+        T.
+    sizes : Sizes
+        Bytes of the model's state, tape and adjoint.
+    overhead : float
+        Extra time as a share of that of plain BPTT, 1/3 for a third.
+    ratio : float
+        rho: time of a step backward over that of one forward.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but numbers of at least 0.
+
+    Examples
+    --------
+    >>> third = least_plan(1000, Sizes(state=4096, tape=20480), 1 / 3)
+    >>> third.policy.name, third.cost, round(third.saved, 3)
+    ('MSM', 1998, 0.979)
+    """
+    steps = checks.count("steps", steps)
+    checks.instance("sizes", sizes, Sizes, "Sizes(state=1024, tape=4096)")
+    overhead, ratio = checks.number("overhead", overhead, 0), checks.number("ratio", ratio, 0)
+    cost = int(steps * (1 + overhead * (1 + ratio)) + _ROUNDING)
+    found = [_fixed(steps, sizes, None, "all_tapes", None)]
+    found += _internal(steps, sizes, (least_internal_slots(steps, cost) - 1) * (sizes.state + sizes.tape))
+    if cost >= 2 * steps - 1:
+        states = least_hidden_slots(steps, cost) - 1
+        found += _hidden(steps, sizes, states * sizes.state, HiddenStates())
+    if steps <= _MOST_STEPS_OF_A_SEARCH:
+        unit, state, tape = _coarse_units(sizes)
+        units = least_mixed_units(steps, cost, state, tape)
+        policy = Mixed(mixed_tables(steps, units, state, tape))
+        found.append(Plan(PolicySchedule(policy, steps, units), unit, sizes))
+    return min(found, key=lambda one: one.peak_bytes + one.table_bytes)
 
 
 def bytes_of(budget: Any) -> int:
@@ -306,6 +361,13 @@ def _exact_units(sizes: Sizes) -> tuple[int, int, int]:
     """The largest unit that divides both, and s_h and s_I in it."""
     unit = math.gcd(sizes.state, sizes.tape)
     return unit, sizes.state // unit, sizes.tape // unit
+
+
+def _coarse_units(sizes: Sizes) -> tuple[int, int, int]:
+    """The same, or a unit of a quarter of a state or more with both rounded up."""
+    exact = _exact_units(sizes)
+    unit = math.ceil(sizes.state / 4)
+    return exact if exact[0] >= unit else (unit, -(-sizes.state // unit), -(-sizes.tape // unit))
 
 
 # -- strategies that fit themselves into a budget ---------------------------------------------------------

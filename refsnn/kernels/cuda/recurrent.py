@@ -228,7 +228,8 @@ def _cross_entropy(outputs, labels, weights, errors, losses, samples, one):
         return
     highest, total = outputs[b, 0], one - one
     for c in range(1, outputs.shape[1]):
-        highest = max(highest, outputs[b, c])
+        if outputs[b, c] > highest:  # not max: Numba does not type it in every CUDA kernel
+            highest = outputs[b, c]
     for c in range(outputs.shape[1]):
         share = exp(outputs[b, c] - highest)
         errors[b, c] = share

@@ -79,7 +79,7 @@ def _forward_kernel(fire: Callable) -> Callable:
             z[i] = fire(v[i], threshold, one)
         cuda.syncthreads()
         for k in range(steps):
-            x = inputs[min(k, inputs.shape[0] - 1), b]
+            x = inputs[k if inputs.shape[0] > 1 else 0, b]  # one array of inputs is that of all steps
             for i in range(thread, v.size, threads):
                 current = _summed(_summed(bias[i], x, input_transposed, i), z, recurrent_transposed, i)
                 v[i] = recurrent_potential(v[i], current, z[i], leak, threshold, one)
