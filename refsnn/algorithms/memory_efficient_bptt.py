@@ -111,7 +111,10 @@ def memory_efficient_bptt(
     ------
     TypeError, ValueError
         For arguments of wrong kind, shape or range, a budget that is too small, a model that changes the
-        shape of its state or writes to it, a schedule of another length, and one that is not legal.
+        shape of its state, writes to it, or gives something else when a step is run again, a schedule of
+        another length, and one that is not legal.
+    FloatingPointError
+        If a state, the loss or a gradient is not finite.
     SpillError
         If the disk is full, read-only, or gives back what was not written.
 
@@ -217,12 +220,14 @@ def bptt_until(
 
     Parameters
     ----------
-    model, parameters, inputs, targets, initial_state, hooks, backend
+    model, parameters, inputs, targets
         As in `memory_efficient_bptt`; `inputs` has as many steps as the run may take at most.
     stop : callable
         Asked with k and h_k after each step k; the first True ends the run there.
     budget : int or str
         Bytes for the start, the working core, the adjoint and states.
+    initial_state, hooks, backend
+        As in `memory_efficient_bptt`.
 
     Returns
     -------
@@ -230,7 +235,7 @@ def bptt_until(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, FloatingPointError
         As in `memory_efficient_bptt`.
 
     Examples

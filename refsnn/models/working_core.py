@@ -325,7 +325,19 @@ class ContractCore(WorkingCore):
         self._started_from = None
 
     def backward(self, step: int) -> None:
-        """See `WorkingCore.backward`."""
+        """See `WorkingCore.backward`.
+
+        Parameters
+        ----------
+        step : int
+            k, from 1.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the model gave another state when it ran the step again, writes to what it is given, or returns
+            arrays of other names, shapes or dtypes.
+        """
         if self._started_from not in (None, self.after.checksum()):
             raise ValueError(
                 f"model: {type(self.model).__name__}.step gave another state at step {step} when it was run "
