@@ -27,7 +27,7 @@ from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.models.contract import Model, Parameters, State
 from refsnn.models.working_core import ContractCore, WorkingCore
 from refsnn.schedules.online import OnlineRule
-from refsnn.schedules.operations import Schedule
+from refsnn.schedules.operations import PUSH_I, Schedule
 from refsnn.schedules.planning import Plan, Sizes, least_plan, plan
 
 
@@ -347,8 +347,11 @@ def _unit_bytes(core: WorkingCore, schedule: Plan | Schedule) -> int:
                 "make a new plan with memory_plan"
             )
         return schedule.unit_bytes
-    tape = core.tape.nbytes + (0 if schedule.shares_input else core.before.nbytes)
-    return max(-(-core.before.nbytes // schedule.hidden_units), -(-tape // schedule.internal_units))
+    unit = -(-core.before.nbytes // schedule.hidden_units)
+    if any((rows[:, 0] == PUSH_I).any() for rows in schedule.chunks()):
+        tape = core.tape.nbytes + (0 if schedule.shares_input else core.before.nbytes)
+        unit = max(unit, -(-tape // schedule.internal_units))
+    return unit
 
 
 def _carried_out(

@@ -408,12 +408,12 @@ def _mixed(steps: int, sizes: Sizes, free: int, most_entries: int = 10 * _MOST_E
 
 
 def _best_segments(steps: int, sizes: Sizes) -> int:
-    """Where states of all segments and tapes of one take least: memory falls up to here, and rises from here."""
+    """Where states of all segments and tapes of one take least; with fewer or more of them they take more."""
     return max(1, min(steps, math.isqrt(steps * sizes.tape // sizes.state)))
 
 
 def _periods(steps: int, sizes: Sizes, free: int) -> Iterator[Plan]:
-    """About the fewest segments that fit: the last of them, which is taped in the first sweep, is then long."""
+    """About the fewest segments that fit: the last, which is taped in the first sweep, is then long."""
     unit, state, tape = _exact_units(sizes)
     free //= unit
 

@@ -3,7 +3,14 @@
 # isort: off
 from validation.claims.memory_efficient_bptt import tables, growth, optimality, counting, package
 from validation.claims.memory_efficient_bptt import two_levels, unknown_length
-from validation.claims.memory_efficient_bptt import gradients, agreement, independent, memory, controls
+from validation.claims.memory_efficient_bptt import (
+    gradients,
+    agreement,
+    independent,
+    memory,
+    wrong_copies,
+    controls,
+)
 
 __all__ = [
     "agreement",
@@ -18,4 +25,5 @@ __all__ = [
     "tables",
     "two_levels",
     "unknown_length",
+    "wrong_copies",
 ]

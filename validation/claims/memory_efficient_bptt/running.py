@@ -75,6 +75,11 @@ def on_two_levels(rng: np.random.Generator, steps: int) -> dict[str, Schedule]:
     return found
 
 
+def states(steps: int, slots: int, tie: str = "min") -> PolicySchedule:
+    """HSM with m = `slots`, the start's included."""
+    return PolicySchedule(HiddenStates(tie=tie), steps, slots - 1)
+
+
 # -- runs -----------------------------------------------------------------------------------------------
 
 
