@@ -18,6 +18,7 @@ SUCCESSORS = tuple(
     f"equilibrium_propagation/{id}" for id in ("O7.conv", "O15", "O16", "CE1", "RBP", "VF.correction")
 )
 ONLINE = tuple(f"ottt/{id}" for id in ("O1", "O2", "O4", "O5", "O7", "SLTT"))
+CHECKPOINTED = tuple(f"memory_efficient_bptt/{id}" for id in ("O7", "O7.simulated", "O12"))
 
 # name: (file, what stands there, what is planted, claims to run)
 PLANTS = {
@@ -139,6 +140,24 @@ PLANTS = {
         "after[name] + straight[name] - transposed[name]",
         SUCCESSORS,
     ),
+    "cell adjoint without what the output says": (
+        "refsnn/equations/recurrent.py",
+        "cell_adjoint + hidden_adjoint * output_gate * tanh_slope_of(squashed, one)",
+        "cell_adjoint",
+        CHECKPOINTED,
+    ),
+    "the start counted twice": (
+        "refsnn/schedules/frames.py",
+        "split_in_64_bits(t, e // hidden_units + 1, option == 1)",
+        "split_in_64_bits(t, e // hidden_units, option == 1)",
+        CHECKPOINTED,
+    ),
+    "hooks at each visit": (
+        "refsnn/algorithms/checkpoint_executor.py",
+        "        if step > self._visited:\n            self._visited = step\n",
+        "        if step:\n            self._visited = step\n",
+        CHECKPOINTED,
+    ),
 }
 
 
@@ -167,7 +186,9 @@ def run_on_copy(folder: Path, claims: tuple[str, ...], plant: tuple[str, str, st
 
 
 @pytest.mark.parametrize(
-    "claims", [RATE, EQUILIBRIUM, SUCCESSORS, ONLINE], ids=["rate", "equilibrium", "successors", "online"]
+    "claims",
+    [RATE, EQUILIBRIUM, SUCCESSORS, ONLINE, CHECKPOINTED],
+    ids=["rate", "equilibrium", "successors", "online", "checkpointed"],
 )
 def test_nothing_is_red_where_nothing_is_planted(tmp_path, claims):
     assert run_on_copy(tmp_path, claims, None) == []
