@@ -33,7 +33,7 @@ def test_links_lead_to_files(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_code_on_a_page_runs(page, tmp_path, monkeypatch):
+def test_code_on_a_page_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch, capsys):
     text = page.read_text(encoding="utf-8")
     blocks = [
         block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "load_network(" not in block
@@ -42,3 +42,5 @@ def test_code_on_a_page_runs(page, tmp_path, monkeypatch):
     names: dict = {}  # a page is read from its top
     for block in blocks:
         exec(compile(block, str(page), "exec"), names)
+    printed = capsys.readouterr().out
+    assert [text for text in re.findall(r"prints\s+`([^`]+)`", text) if text not in printed] == []

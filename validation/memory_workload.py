@@ -128,7 +128,7 @@ def traced(core: WorkingCore, chosen: Plan) -> int:
 
 
 def step_seconds(core: WorkingCore) -> tuple[float, float]:
-    """CPU time of one step forward and one backward, the median of some hundred."""
+    """CPU time of one step forward and one backward, seconds: the mean of up to 200."""
     core.start(None)
     count = min(200, core.steps)
     forward = _seconds(lambda: core.advance(1, count)) / count
@@ -158,7 +158,7 @@ def resident(which: str = "VmRSS") -> int:
 
 
 def _blocks(core: WorkingCore) -> int:
-    """What was there before the sweep: the core's two states, its tape, and the adjoint."""
+    """What was there before the sweep: the core with what it works in, and the adjoint."""
     return sizes_of(core).core + core.adjoint.nbytes
 
 

@@ -223,6 +223,10 @@ class Executor:
             )
         _check_finite("the loss", {"": np.asarray(self.core.loss)})
         _check_finite("the gradient of", self.core.gradients)
+        _check_finite("the gradient of the start,", self.core.adjoint.arrays)
+        if self.core.input_gradients is not None:
+            for step, row in enumerate(self.core.input_gradients, 1):
+                _check_finite(f"the gradient of the input of step {step}", {"": row})
 
     # -- forward --------------------------------------------------------------------------------------
 
@@ -258,7 +262,7 @@ class Executor:
         if step > self._visited:
             self._visited = step
             if self.hooks is not None:
-                self.hooks.on_first_visit(step, self.core.after.guarded)
+                self.hooks.on_first_visit(step, self.core.state_after(step))
 
     # -- slots ----------------------------------------------------------------------------------------
 
@@ -365,13 +369,13 @@ class Executor:
         self._tape = -1
         self.counts.backs += 1
         if self.hooks is not None:
-            self.hooks.on_back(step, core.after.guarded)
+            self.hooks.on_back(step, core.state_after(step))
 
     def _add_direct(self, step: int) -> None:
         """The share of a hook in dL/dh_k."""
         assert self.hooks is not None
         adjoint = self.core.adjoint
-        terms = self.hooks.direct(step, self.core.after.guarded)
+        terms = self.hooks.direct(step, self.core.state_after(step))
         if terms is not None:
             for name, value in adjoint.checked("what hooks.direct returned", terms, whole=False).items():
                 adjoint.arrays[name] += value

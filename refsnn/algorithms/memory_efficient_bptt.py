@@ -24,11 +24,16 @@ from refsnn import checks
 from refsnn.algorithms.checkpoint_executor import Counts, Executor, Hooks
 from refsnn.algorithms.checkpoint_slots import DiskSlots, MemorySlots
 from refsnn.algorithms.result import Diagnostics, GradientResult
+from refsnn.algorithms.stepwise import Activity
+from refsnn.kernels import BACKENDS
 from refsnn.models.contract import Model, Parameters, State
+from refsnn.models.spiking_core import SpikingGraphCore
 from refsnn.models.working_core import ContractCore, WorkingCore
 from refsnn.schedules.online import OnlineRule
 from refsnn.schedules.operations import PUSH_I, Schedule
 from refsnn.schedules.planning import Plan, Sizes, least_plan, plan
+
+_CONTRACT = tuple(name for name in vars(Model) if not name.startswith("_"))
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,16 @@ class MemoryEfficientResult(GradientResult):
         dL/dh_0.
     input_gradients : ndarray, (T, B, ...), or None
         dL/dx, where it was asked for.
+    final_state : dict of str to ndarray
+        h_T, without what only adds up over a sequence (`model.accumulators`): the `initial_state` of the next
+        part of a sequence that is cut into parts.
     counts : Counts
         What was carried out.
     """
 
     initial_gradients: State
     input_gradients: np.ndarray | None
+    final_state: State
     counts: Counts
 
 
@@ -61,6 +70,7 @@ def memory_efficient_bptt(
     *,
     budget: int | str | None = None,
     strategy: str = "auto",
+    every: int | None = None,
     schedule: Plan | Schedule | None = None,
     initial_state: State | None = None,
     final_adjoint: State | None = None,
@@ -86,10 +96,13 @@ def memory_efficient_bptt(
         Bytes, or text such as "50 MB": see `refsnn.schedules.planning.plan`.
     strategy : str
         "auto" takes the fewest forward steps; others by name, see `refsnn.schedules.planning.plan`.
+    every : int, optional
+        The period of "periodic".
     schedule : Plan or Schedule, optional
         A plan made before (`memory_plan`), or any schedule; in the place of budget and strategy.
     initial_state : dict of str to ndarray, optional
-        h_0; the model's own by default.
+        h_0; the model's own by default.  What only adds up over a sequence (`model.accumulators`) may be left
+        out, and then starts at 0.
     final_adjoint : dict of str to ndarray, optional
         A further dL/dh_T, for a loss on the last state beside the model's own.
     input_gradients : bool
@@ -128,12 +141,12 @@ def memory_efficient_bptt(
     >>> all(np.array_equal(frugal.gradients[name], whole.gradients[name]) for name in whole.gradients)
     True
     >>> frugal.diagnostics.steps_executed, frugal.diagnostics.bytes_kept <= 20_000
-    (190, True)
+    (241, True)
     """
     core = working_core(model, parameters, inputs, targets, backend=backend, input_gradients=input_gradients)
     if schedule is None:
-        schedule = plan(core.steps, sizes_of(core), budget, strategy)
-    elif budget is not None or strategy != "auto":
+        schedule = plan(core.steps, sizes_of(core), budget, strategy, every=every)
+    elif budget is not None or strategy != "auto" or every is not None:
         raise ValueError(
             "schedule: expected it alone, got a budget or a strategy too; they are in it already"
         )
@@ -142,7 +155,8 @@ def memory_efficient_bptt(
         schedule = schedule.schedule
     if schedule.steps != core.steps:
         raise ValueError(
-            f"schedule: expected one of {core.steps} steps, as the inputs have, got {schedule.steps}"
+            f"schedule: expected one of {core.steps} steps, as the inputs have, got {schedule.steps}; "
+            "make a new plan with memory_plan"
         )
     core.start(initial_state)
     return _carried_out(model, core, schedule, unit_bytes, hooks, final_adjoint, spill_folder, progress)
@@ -189,7 +203,7 @@ def memory_plan(
     >>> arguments = network.initialise(rng), rng.random((100, 4, 2)), [0, 1, 2, 0]
     >>> chosen = memory_plan(network, *arguments, budget="20 kB")
     >>> chosen.policy.name, chosen.cost, chosen.peak_bytes
-    ('periodic', 190, 19456)
+    ('MSM', 241, 16192)
     """
     core = working_core(model, parameters, inputs, targets)
     if overhead is not None:
@@ -245,7 +259,7 @@ def bptt_until(
     >>> arguments = network.initialise(rng), rng.random((100, 4, 2)), [0, 1, 2, 0]
     >>> ended = bptt_until(network, *arguments, stop=lambda step, state: step == 30, budget="4 kB")
     >>> ended.counts.backs, ended.diagnostics.steps_executed
-    (30, 77)
+    (30, 98)
     """
     if not callable(stop):
         raise TypeError(f"stop: expected a function of the step and its state, got {stop!r}")
@@ -275,10 +289,37 @@ class _UntilStopped:
     def chunks(self) -> Iterator[np.ndarray]:
         while self.rule.steps_taken < self.longest:
             yield self.rule.next_step()
-            if self.stop(self.rule.steps_taken, self.core.after.guarded):
+            if self.stop(self.rule.steps_taken, self.core.state_after(self.rule.steps_taken)):
                 break
         self.core.steps = self.rule.steps_taken
         yield from self.rule.reverse_sweep()
+
+
+class _Observed(Hooks):
+    """Firing rates, margin and statistics of a spiking graph, beside what the user's hooks do."""
+
+    def __init__(self, core: SpikingGraphCore, hooks: Hooks | None) -> None:
+        self.core, self.hooks, self.activity = core, hooks or Hooks(), Activity(core.graph)
+
+    def on_first_visit(self, step: int, state: State) -> None:
+        self.hooks.on_first_visit(step, state)
+
+    def direct(self, step: int, state: State) -> State | None:
+        return self.hooks.direct(step, state)
+
+    def on_back(self, step: int, state: State) -> None:
+        if self.core.pulled_back is not None:
+            self.activity.add(self.core.pulled_back)
+        self.hooks.on_back(step, state)
+
+    def seen(self) -> dict[str, Any]:
+        """For the diagnostics; statistics in the order of the steps."""
+        for records in self.activity.seen.values():
+            records.reverse()
+        activity = self.activity
+        return {
+            "spike_rates": activity.rates(), "margin": activity.margin, "statistics": activity.statistics()
+        }  # fmt: skip
 
 
 def sizes_of(core: WorkingCore) -> Sizes:
@@ -293,7 +334,7 @@ def sizes_of(core: WorkingCore) -> Sizes:
     -------
     Sizes
     """
-    return Sizes(core.before.nbytes, core.tape.nbytes, core.adjoint.nbytes)
+    return Sizes(core.before.nbytes, core.tape.nbytes, core.adjoint.nbytes, core.scratch_bytes)
 
 
 def working_core(
@@ -321,7 +362,13 @@ def working_core(
     TypeError, ValueError
         As in `memory_efficient_bptt`.
     """
-    checks.instance("model", model, Model, "LongShortTermMemory((2, 32, 10))")
+    if isinstance(model, type) or not isinstance(model, Model):
+        missing = sorted(name for name in _CONTRACT if not hasattr(model, name))
+        raise TypeError(
+            f"model: expected a model such as LongShortTermMemory((2, 32, 10)), got {model!r}, "
+            + (f"which lacks {', '.join(missing)}" if missing else "a class; give an object of it")
+        )
+    checks.choice("backend", backend, BACKENDS)
     checked = model.check(parameters, inputs, targets)
     if hasattr(model, "working_core"):
         return model.working_core(*checked, backend=backend, input_gradients=input_gradients)
@@ -365,13 +412,23 @@ def _carried_out(
     progress: Callable[[int, int], None] | None,
 ) -> MemoryEfficientResult:
     """Slots, the run, and what comes of it."""
-    last_outputs: list[np.ndarray] = []
+    last: dict[str, Any] = {}
 
     def at_end(core: WorkingCore) -> None:
-        last_outputs.append(model.outputs(core.parameters, core.after.arrays, core.steps).copy())
+        last["outputs"] = model.outputs(core.parameters, core.after.arrays, core.steps).copy()
+        state = core.state_after(core.steps)
+        last["state"] = {name: state[name].copy() for name in state if name not in model.accumulators}
 
     memory = MemorySlots(schedule.units, unit_bytes)
+    observed = None
+    if isinstance(core, SpikingGraphCore):
+        hooks = observed = _Observed(core, hooks)
     executor = Executor(core, schedule, memory, None, hooks, final_adjoint, at_end, progress)
+    if spill_folder is not None and not schedule.disk_slots:
+        raise ValueError(
+            "spill_folder: expected none with a schedule that keeps all in memory; take a SpilledStates or a "
+            "TwoLevelSchedule as the schedule, or leave the folder out"
+        )
     if schedule.disk_slots:
         with DiskSlots(spill_folder, schedule.disk_slots, core.before) as executor.disk:
             executor.run()
@@ -383,9 +440,11 @@ def _carried_out(
         diagnostics=Diagnostics(
             steps_executed=executor.counts.cost,
             bytes_kept=sizes_of(core).fixed + memory.memory.nbytes,
-            outputs=last_outputs[0],
+            outputs=last["outputs"],
+            **(observed.seen() if observed else {}),
         ),
         initial_gradients=core.initial_gradients(),
         input_gradients=core.input_gradients,
+        final_state=last["state"],
         counts=executor.counts,
     )

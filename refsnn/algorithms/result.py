@@ -70,7 +70,7 @@ class GradientResult:
     Attributes
     ----------
     loss : float
-        Mean over the batch.
+        As the model's loss says: a mean over the batch.
     gradients : dict of str to ndarray
         One array a parameter, of the parameter's shape and dtype; the sign is that of dL/d(parameter),
         also for algorithms whose papers state updates.

@@ -13,7 +13,7 @@ import numpy as np
 from refsnn.kernels import spiking_kernels
 from refsnn.models.contract import Parameters, State
 from refsnn.models.sequences import unlabelled
-from refsnn.models.spiking_step import Tape, advance, pull_back
+from refsnn.models.spiking_step import Tape, advance, check_each_step, pull_back
 from refsnn.models.working_core import ContractCore
 
 
@@ -28,6 +28,16 @@ class SpikingGraphCore(ContractCore):
         As `graph.check` returned them.
     backend : {"plain", "cpu", "cuda"}
         Which kernels run the neurons.
+
+    Attributes
+    ----------
+    pulled_back : Tape or None
+        Of the step that was pulled back last.
+
+    Raises
+    ------
+    ValueError
+        For a normalisation over the whole sequence, which no single step knows.
     """
 
     def __init__(
@@ -35,7 +45,10 @@ class SpikingGraphCore(ContractCore):
     ) -> None:
         super().__init__(graph, parameters, inputs, targets)
         self.graph, self.kernels = graph, spiking_kernels(backend)
+        for name, operator in graph.normalisations.items():
+            check_each_step(name, operator)
         self.weights = graph.prepared(parameters)
+        self.pulled_back: Tape | None = None
         self._last: tuple[int, Tape] | None = None
 
     def start(self, state: State | None) -> None:
@@ -53,6 +66,11 @@ class SpikingGraphCore(ContractCore):
         np.copyto(self.tape.memory, self.after.memory)
         self._last = step, tape
 
+    def recover(self, step: int) -> None:
+        """See `WorkingCore.recover`; what is at hand may be of another run."""
+        super().recover(step)
+        self._last = None
+
     def backward(self, step: int) -> None:
         """See `WorkingCore.backward`."""
         values, targets = unlabelled(self.inputs[step - 1])
@@ -60,6 +78,7 @@ class SpikingGraphCore(ContractCore):
             tape = self._last[1]
         else:
             _, tape = advance(self.graph, self.weights, self.before.arrays, values, self.kernels)
+        self.pulled_back = tape
         adjoint = self.adjoint.arrays
         output_adjoint = adjoint["readout.sum"]
         if targets is not None:

@@ -202,6 +202,8 @@ class WorkingCore(ABC):
         dL/dx, where it was asked for and can be had.
     loss : float
         Sum over the steps that were pulled back, or the loss of the last state.
+    scratch_bytes : int
+        Bytes of all arrays beside blocks, parameters and gradients: factors, products, masks of one step.
     steps : int
         T; where the length is not known before, the executor sets it when the end is reached.
     """
@@ -214,6 +216,7 @@ class WorkingCore(ABC):
         self.parameters, self.gradients = parameters, zeros_like(parameters)
         self.input_gradients: np.ndarray | None = None
         self.loss = 0.0
+        self.scratch_bytes = 0
         self.steps = steps
 
     @abstractmethod
@@ -241,6 +244,15 @@ class WorkingCore(ABC):
         for step in range(first, last + 1):
             self.forward(step)
             np.copyto(self.before.memory, self.after.memory)
+
+    def scratch(self, array: np.ndarray) -> np.ndarray:
+        """Count an array that one step is worked out in."""
+        self.scratch_bytes += array.nbytes
+        return array
+
+    def state_after(self, step: int) -> State:
+        """h_k in `after` as others may see it: views that nobody can write to."""
+        return self.after.guarded
 
     def initial_gradients(self) -> State:
         """dL/dh_0, once step 1 was pulled back."""
@@ -282,6 +294,9 @@ class ContractCore(WorkingCore):
         layout = layout_of(self._own_start(parameters))
         super().__init__(layout, layout, layout, parameters, len(inputs))
         self._started_from: int | None = None
+        self._given = {name: value.view() for name, value in parameters.items()}
+        for view in self._given.values():
+            view.flags.writeable = False
 
     def _own_start(self, parameters: Parameters) -> State:
         state = self.model.initial_state(parameters, len(self.inputs[0]))
@@ -298,7 +313,12 @@ class ContractCore(WorkingCore):
 
     def start(self, state: State | None) -> None:
         """See `WorkingCore.start`."""
-        own = self._own_start(self.parameters) if state is None else state
+        own = self._own_start(self.parameters)
+        if isinstance(state, Mapping):
+            sums = {name: own[name] for name in self.model.accumulators if name in own}
+            own = sums | dict(state)
+        elif state is not None:
+            own = state
         self.before.load(self.before.checked("initial_state", own), "initial_state")
 
     def forward(self, step: int) -> None:
@@ -388,12 +408,12 @@ class ContractCore(WorkingCore):
     def _pure(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function of the model; one that writes to what it was given is named."""
         try:
-            return function(self.parameters, *arguments)
+            return function(self._given, *arguments)
         except Exception as error:  # NumPy's ValueError, or what Numba raises while it compiles
             if "read-only" not in str(error) and "Cannot modify readonly" not in str(error):
                 raise
             raise ValueError(
-                f"model: {type(self.model).__name__}.{function.__name__} writes to the state, input or "
-                "cotangent that it was given; a step that is run again needs them unchanged: return new "
-                "arrays instead"
+                f"model: {type(self.model).__name__}.{function.__name__} writes to the parameters, state, "
+                "input or cotangent that it was given; a step that is run again needs them unchanged: return "
+                "new arrays instead"
             ) from error

@@ -6,6 +6,7 @@
 | `StoreHidden` | each state | 2 T - 1 |
 | `StoreNothing` | nothing | T (T+1) / 2 |
 | `Periodic` | each s-th state, the tapes of one segment; `chen` with s = sqrt T | 2 T - the last segment |
+| `Segments` | the same, with the short segment first | 2 T - s |
 | `Bisection` | the state in the middle, again and again | about T (1 + log2(T) / 2) |
 
 `least_units` is what each needs, and what it then uses at its peak.
@@ -27,6 +28,7 @@ from refsnn.schedules.policies import (
     INTERNAL,
     NOTHING,
     PERIOD,
+    SEGMENTS,
     Compiled,
     SizedPolicy,
 )
@@ -209,6 +211,59 @@ class Periodic(SizedPolicy):
     def compiled(self) -> Compiled:
         """For the compiled loop."""
         return Compiled(PERIOD, self.every)
+
+
+@dataclass(frozen=True)
+class Segments(SizedPolicy):
+    """`Periodic` with the short segment first: the last, which is taped in the first sweep, is whole.
+
+    The segments are as long as memory allows: between the square root of T and T this needs no table and
+    comes close to the best of states and tapes.
+
+    Attributes
+    ----------
+    hidden_units, internal_units : int
+        s_h and s_I.
+    every : int
+        s.
+    name : str
+        How it is called.
+
+    Examples
+    --------
+    >>> policy = Segments(every=4)
+    >>> policy.decide(10, 9), policy.decide(8, 9), policy.cost(10, 9), Segments(every=9).cost(10, 9)
+    ((1, 2), (1, 4), 16, 11)
+    """
+
+    every: int = field(kw_only=True)
+    name: str = "segments"
+
+    @property
+    def shares_input(self) -> bool:
+        """Tapes are pushed only where their input is held."""
+        return True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "every", checks.count("every", self.every))
+
+    def decide(self, steps: int, units: int) -> tuple[int, int]:
+        """The state after which whole segments are left; within a segment, the tape of its first step."""
+        return (HIDDEN, (steps - 1) % self.every + 1) if steps > self.every else (INTERNAL, 1)
+
+    def cost(self, steps: int, units: int) -> int:
+        """2 T - s; T where one segment is enough."""
+        return 2 * checks.count("steps", steps) - min(self.every, steps)
+
+    def least_units(self, steps: int) -> int:
+        """At the end of the first sweep: states of all segments, and the tapes of the last but one."""
+        length = min(self.every, steps)
+        return (steps - 1) // length * self.hidden_units + (length - 1) * self.internal_units
+
+    def compiled(self) -> Compiled:
+        """For the compiled loop."""
+        return Compiled(SEGMENTS, self.every)
 
 
 def chen(steps: int, hidden_units: int = 1, internal_units: int = 1) -> Periodic:

@@ -48,6 +48,7 @@ from refsnn.schedules.policies import (
     HIDDEN,
     INTERNAL,
     PERIOD,
+    SEGMENTS,
     STATES,
     TABLE,
     TAPES,
@@ -224,10 +225,12 @@ def _decide(
         decision = table[e, t]
         if decision != 0:
             kind, y = HIDDEN if decision > 0 else INTERNAL, abs(decision)
-    elif code == ALL_TAPES or (code == PERIOD and t <= option):
+    elif code == ALL_TAPES or (code in (PERIOD, SEGMENTS) and t <= option):
         kind, y = INTERNAL, 1
     elif code == ALL_STATES:
         kind, y = HIDDEN, 1
+    elif code == SEGMENTS:
+        kind, y = HIDDEN, (t - 1) % option + 1
     elif code == PERIOD:
         kind, y = HIDDEN, option
     elif code == HALVES:

@@ -32,6 +32,7 @@ NAMES = ("ADVANCE", "TAPE", "PUSH_H", "POP_H", "PUSH_I", "POP_I", "RESTORE", "BA
 NOWHERE = -1
 MEMORY, DISK = 0, 1
 COLUMNS = 5
+ADDRESS, LEVEL = 3, 4  # columns
 # rows that a schedule holds of itself at a time
 CHUNK = 256
 

@@ -3,7 +3,8 @@
 The memory of a run, beside parameters, their gradients, inputs, targets and what the user asked for, is
 
     start                           s_h
-    working core                    2 s_h + s_I: the states before and after the step at hand, its tape
+    working core                    2 s_h + s_I: the states before and after the step at hand, and its tape
+    scratch                         what one step is worked out in
     adjoint                         s_a
     slots                           e units
     table of the policy             MSM only
@@ -27,7 +28,15 @@ from fractions import Fraction
 from typing import Any
 
 from refsnn import checks
-from refsnn.schedules.baselines import Bisection, Periodic, StoreAll, StoreHidden, StoreNothing, chen
+from refsnn.schedules.baselines import (
+    Bisection,
+    Periodic,
+    Segments,
+    StoreAll,
+    StoreHidden,
+    StoreNothing,
+    chen,
+)
 from refsnn.schedules.binomial import least_hidden_slots, least_internal_slots
 from refsnn.schedules.frames import PolicySchedule
 from refsnn.schedules.mixed import LONGEST, decision_dtype, least_mixed_units, mixed_tables
@@ -44,13 +53,12 @@ _COST_BYTES = 8
 # the least budget is looked for column by column: a second's work
 _MOST_STEPS_OF_A_SEARCH = 5000
 _ROUNDING = 1e-9
-_PERIODS_TRIED = 2000
 _PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of one state, one tape, and one adjoint.
+    """Bytes of one state, one tape, one adjoint, and of what a step is worked out in.
 
     Parameters
     ----------
@@ -60,6 +68,8 @@ class Sizes:
         I_k without the state before the step.
     adjoint : int
         What goes back from step to step; like a state by default (0).
+    scratch : int
+        What one step is worked out in, beside its states and tape: 0 by default.
 
     Raises
     ------
@@ -75,16 +85,17 @@ class Sizes:
     state: int
     tape: int
     adjoint: int = 0
+    scratch: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("state", 1), ("tape", 1), ("adjoint", 0)):
+        for name, least in (("state", 1), ("tape", 1), ("adjoint", 0), ("scratch", 0)):
             object.__setattr__(self, name, checks.count(name, getattr(self, name), least))
         object.__setattr__(self, "adjoint", self.adjoint or self.state)
 
     @property
     def core(self) -> int:
-        """Of the working core: two states and a tape."""
-        return 2 * self.state + self.tape
+        """Of the working core: two states, a tape, and what a step is worked out in."""
+        return 2 * self.state + self.tape + self.scratch
 
     @property
     def fixed(self) -> int:
@@ -215,7 +226,7 @@ def plan(
     --------
     >>> chosen = plan(1000, Sizes(state=2, tape=5), budget=300)
     >>> chosen.policy.name, chosen.cost, chosen.peak_bytes <= 300
-    ('periodic', 1950, True)
+    ('segments', 1950, True)
     """
     steps = checks.count("steps", steps)
     checks.instance("sizes", sizes, Sizes, "Sizes(state=1024, tape=4096)")
@@ -232,8 +243,8 @@ def plan(
         )
     if strategy == "periodic" and every is None:
         raise ValueError(
-            "every: expected a period with strategy='periodic', got none; make the plan with "
-            "plan(..., every=32) or memory_plan, and hand it over as the schedule"
+            "every: expected a period with strategy='periodic', got none; give every=32 for a state at each "
+            "32nd step"
         )
     if strategy in _KEEP_WHAT_THEY_KEEP:
         return _fixed(steps, sizes, limit, strategy, every)
@@ -284,7 +295,7 @@ def least_plan(steps: int, sizes: Sizes, overhead: float, *, ratio: float = 2.0)
     --------
     >>> third = least_plan(1000, Sizes(state=4096, tape=20480), 1 / 3)
     >>> third.policy.name, third.cost, round(third.saved, 3)
-    ('periodic', 1990, 0.971)
+    ('segments', 1985, 0.971)
     """
     steps = checks.count("steps", steps)
     checks.instance("sizes", sizes, Sizes, "Sizes(state=1024, tape=4096)")
@@ -295,9 +306,11 @@ def least_plan(steps: int, sizes: Sizes, overhead: float, *, ratio: float = 2.0)
     if cost >= 2 * steps - 1:
         states = least_hidden_slots(steps, cost) - 1
         found += _hidden(steps, sizes, states * sizes.state, HiddenStates())
-    frugal = Periodic(sizes.state, sizes.tape, every=-(-steps // _best_segments(steps, sizes)))
-    if frugal.cost(steps, 0) <= cost:
-        found.append(Plan(PolicySchedule(frugal, steps, frugal.least_units(steps)), 1, sizes))
+    # segments as long as the cost asks for, or where they take least
+    every = max(2 * steps - cost, -(-steps // _best_segments(steps, sizes)), 1)
+    segments = Segments(sizes.state, sizes.tape, every=min(every, steps))
+    if segments.cost(steps, 0) <= cost:
+        found.append(Plan(PolicySchedule(segments, steps, segments.least_units(steps)), 1, sizes))
     if steps <= _MOST_STEPS_OF_A_SEARCH:
         unit, state, tape = _coarse_units(sizes)
         units = least_mixed_units(steps, cost, state, tape)
@@ -328,12 +341,20 @@ def bytes_of(budget: Any) -> int:
     >>> bytes_of("1.5 kB"), bytes_of("2 MiB"), bytes_of(12)
     (1500, 2097152, 12)
     """
+    if isinstance(budget, (float, Plan)):
+        better = (
+            "schedule=plan" if isinstance(budget, Plan) else f"budget={int(budget)} or '{budget / 1e6:g} MB'"
+        )
+        raise TypeError(
+            f"budget: expected bytes as a whole number or text, got a {type(budget).__name__}; give {better}"
+        )
     if not isinstance(budget, str):
         return checks.count("budget", budget)
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMG]|[KMG]i|)B\s*", budget, re.ASCII)
     if found is None:
         raise ValueError(
-            f"budget: expected bytes as a whole number or like '50 MB' or '2 GiB', got {budget!r}"
+            f"budget: expected bytes as a whole number or like '50 MB' or '2 GiB', got {budget!r}; prefixes "
+            "are k, M, G and Ki, Mi, Gi, in these letters, and B stands at the end"
         )
     return checks.count("budget", int(Fraction(found[1]) * _PREFIXES[found[2]]))
 
@@ -412,23 +433,19 @@ def _best_segments(steps: int, sizes: Sizes) -> int:
     return max(1, min(steps, math.isqrt(steps * sizes.tape // sizes.state)))
 
 
-def _periods(steps: int, sizes: Sizes, free: int) -> Iterator[Plan]:
-    """About the fewest segments that fit: the last, which is taped in the first sweep, is then long."""
+def _segments(steps: int, sizes: Sizes, free: int) -> Iterator[Plan]:
+    """The longest segments that fit: the last of them is taped in the first sweep."""
     unit, state, tape = _exact_units(sizes)
-    free //= unit
 
-    def policy(segments: int) -> Periodic:
-        return Periodic(state, tape, every=-(-steps // segments))
+    def fits(every: int) -> bool:
+        return Segments(state, tape, every=every).least_units(steps) * unit <= free
 
-    best = _best_segments(steps, sizes)
-    if policy(best).least_units(steps) > free:
-        return
-    segments = bisect_left(range(1, best), True, key=lambda k: policy(k).least_units(steps) <= free) + 1
-    # rounding makes the last one short for some numbers of segments
-    some = range(segments, min(best, segments + _PERIODS_TRIED) + 1)
-    fitting = (one for one in map(policy, some) if one.least_units(steps) <= free)
-    chosen = min(fitting, key=lambda one: one.cost(steps, 0))
-    yield Plan(PolicySchedule(chosen, steps, chosen.least_units(steps)), unit, sizes)
+    # what is needed falls with the length of segments up to about this one, and rises from there
+    shortest = -(-steps // _best_segments(steps, sizes))
+    if fits(shortest):
+        longer = bisect_left(range(shortest, steps + 1), True, key=lambda every: not fits(every))
+        policy = Segments(state, tape, every=shortest + longer - 1)
+        yield Plan(PolicySchedule(policy, steps, policy.least_units(steps)), unit, sizes)
 
 
 def _automatic(steps: int, sizes: Sizes, free: int) -> Iterator[Plan]:
@@ -438,7 +455,7 @@ def _automatic(steps: int, sizes: Sizes, free: int) -> Iterator[Plan]:
         return
     yield from _hidden(steps, sizes, free, HiddenStates())
     yield from _internal(steps, sizes, free)
-    yield from _periods(steps, sizes, free)
+    yield from _segments(steps, sizes, free)
     if steps * decision_dtype(steps).itemsize < sizes.state + sizes.tape:
         # else a unit with its row of the table takes more than a slot of ISM
         yield from _mixed(steps, sizes, free, _MOST_ENTRIES)

@@ -32,7 +32,7 @@ from refsnn.schedules.mixed import MixedTables
 DIRECT, HIDDEN, INTERNAL = range(3)
 TIES = ("min", "max")
 # How a compiled loop knows a policy.
-STATES, TAPES, TABLE, ALL_TAPES, ALL_STATES, NOTHING, PERIOD, HALVES = range(8)
+STATES, TAPES, TABLE, ALL_TAPES, ALL_STATES, NOTHING, PERIOD, HALVES, SEGMENTS = range(9)
 _NO_TABLE = np.zeros((1, 1), dtype=np.int32)
 
 

@@ -35,6 +35,11 @@ class Shaped(Protocol):
         """Of the read-out at each step."""
         ...
 
+    @property
+    def counts_steps(self) -> bool:
+        """Whether a step depends on its number."""
+        ...
+
     def state_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
         """h_k."""
         ...
@@ -102,13 +107,14 @@ class RecurrentCore(WorkingCore):
         )
         if input_gradients:
             self.input_gradients = np.zeros((self.steps, *self.inputs.shape[1:]), self.dtype)
-        self.errors = np.zeros((self.batch, model.widths[-1]), self.dtype)
-        self._weights = np.zeros(self.batch, np.empty(0, self.dtype).real.dtype)
+        self.errors = self.scratch(np.zeros((self.batch, model.widths[-1]), self.dtype))
+        self._weights = self.scratch(np.zeros(self.batch, np.empty(0, self.dtype).real.dtype))
         squared = model.loss_function == "mean_squared_error"
         self._loss = self.kernels.squared_error if squared else self.kernels.cross_entropy
-        self._first_step = 0
+        self._first_step, self.counts_steps = 0, model.counts_steps
         # the gradient of one step, of any parameter
-        memory = np.zeros(max(array.size for array in self.parameters.values()), self.dtype)
+        largest = max(array.size for array in self.parameters.values())
+        memory = self.scratch(np.zeros(largest, self.dtype))
         self._share = {name: memory[: a.size].reshape(a.shape) for name, a in self.parameters.items()}
 
     def _layout(self, shapes: dict[str, tuple[int, ...]]) -> Layout:
@@ -142,7 +148,17 @@ class RecurrentCore(WorkingCore):
         if isinstance(state, Mapping):
             own = {name: value for name, value in state.items() if name not in _OF_THE_CONTRACT}
         checked = self.before.checked("initial_state", own)
-        self.place({**state, **checked})
+        if self.counts_steps:
+            checked["step"] = _checked_step(state.get("step"))
+        self.place(checked)
+
+    def state_after(self, step: int) -> State:
+        """See `WorkingCore.state_after`; where steps are counted, with how many were made."""
+        state = self.after.guarded
+        if self.counts_steps:
+            state["step"] = np.array([self._first_step + step])
+            state["step"].flags.writeable = False
+        return state
 
     def place(self, state: State) -> None:
         """`start` at a state that was checked."""
@@ -193,3 +209,14 @@ class RecurrentCore(WorkingCore):
         """gradient += the sum over the batch."""
         np.add.reduce(left, axis=0, out=self._share[name])
         np.add(self.gradients[name], self._share[name], out=self.gradients[name])
+
+
+def _checked_step(given: Any) -> np.ndarray:
+    """How many steps were made before, as it stands in a state; none, if it does not."""
+    step = np.asarray([0] if given is None else given)
+    if step.shape != (1,) or step.dtype.kind not in "iu" or step[0] < 0:
+        raise ValueError(
+            f"initial_state['step']: expected how many steps were made before, like np.array([10]), "
+            f"got {given!r}; the masks of this network are drawn by it"
+        )
+    return step

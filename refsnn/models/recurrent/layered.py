@@ -224,8 +224,10 @@ class Layer:
         self.into_transposed, self.back_transposed = self.into.T, self.back.T
         batch, width = self.before["hidden"].shape
         # on the way forward the two products, on the way back their adjoints
-        self.drive, self.recurrent = (np.zeros((batch, layout.drives * width), core.dtype) for _ in range(2))
-        self.heard = np.zeros((batch, width), core.dtype)
+        self.drive, self.recurrent = (
+            core.scratch(np.zeros((batch, layout.drives * width), core.dtype)) for _ in range(2)
+        )
+        self.heard = core.scratch(np.zeros((batch, width), core.dtype))
         self.mask = np.zeros((0, 0))
 
 
@@ -250,10 +252,10 @@ class LayeredCore(RecurrentCore):
         super().__init__(model, parameters, inputs, targets, backend, input_gradients)
         self.model = model
         self.layers = [Layer(prefix, self, model.layout) for prefix in model.prefixes]
-        self._outputs = np.zeros_like(self.errors)
+        self._outputs = self.scratch(np.zeros_like(self.errors))
         self._readout = self.parameters["readout.weight"]
         # spread over the batch once: NumPy allocates a buffer for every sum of a matrix and a row
-        self._readout_bias = np.tile(self.parameters["readout.bias"], (self.batch, 1))
+        self._readout_bias = self.scratch(np.tile(self.parameters["readout.bias"], (self.batch, 1)))
         self._readout_transposed = self._readout.T
 
     # -- what one unit does ---------------------------------------------------------------------------

@@ -60,13 +60,15 @@ class RecurrentSpikingCore(RecurrentCore):
         self._out = own["readout.weight"]
         # on the way forward sources are looped over, so their weights stand in rows
         self._forward_weights = (
-            np.ascontiguousarray(self._into.T), np.ascontiguousarray(self._back.T), own["layer.1.bias"],
-            np.ascontiguousarray(self._out.T), own["readout.bias"],
+            self.scratch(np.ascontiguousarray(self._into.T)),
+            self.scratch(np.ascontiguousarray(self._back.T)), own["layer.1.bias"],
+            self.scratch(np.ascontiguousarray(self._out.T)), own["readout.bias"],
         )  # fmt: skip
         self._gradients = tuple(self.gradients[name] for name in model.parameter_shapes())
         inputs_width, neurons, outputs = model.widths
         widest = max(inputs_width, neurons, outputs)
-        self._scratch = np.zeros(4 * self.batch * neurons + neurons * widest + outputs, self.dtype)
+        scratch = 4 * self.batch * neurons + neurons * widest + outputs
+        self._scratch = self.scratch(np.zeros(scratch, self.dtype))
         self._unwanted = np.zeros((0, inputs_width), self.dtype)
 
     def read_out(self) -> np.ndarray:

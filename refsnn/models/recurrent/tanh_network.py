@@ -89,9 +89,14 @@ class TanhCore(LayeredCore):
     ) -> None:
         super().__init__(model, parameters, inputs, targets, backend, input_gradients)
         self._masks = CountedMasks(model.dropout, model.dropout_seed) if model.dropout else None
-        self._masked = [np.zeros_like(layer.heard) for layer in self.layers] if model.dropout else []
-        for layer in self.layers:
-            layer.mask = np.zeros_like(layer.heard, self.errors.real.dtype)
+        self._masked = (
+            [self.scratch(np.zeros_like(layer.heard)) for layer in self.layers] if model.dropout else []
+        )
+        if model.dropout:
+            for layer in self.layers:
+                layer.mask = self.scratch(np.zeros_like(layer.heard, self.errors.real.dtype))
+            drawn = {layer.heard.shape: layer.heard.size for layer in self.layers}
+            self.scratch_bytes += sum(drawn.values()) * np.dtype(float).itemsize
 
     def prepare(self, step: int) -> None:
         """Draw M_k, and M_k h_{k-1}, of all layers."""

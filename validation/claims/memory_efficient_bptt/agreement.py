@@ -8,7 +8,7 @@ import numpy as np
 
 from refsnn.algorithms.checkpoint_executor import Hooks
 from refsnn.algorithms.checkpoint_slots import MemorySlots
-from refsnn.algorithms.memory_efficient_bptt import bptt_until
+from refsnn.algorithms.memory_efficient_bptt import bptt_until, sizes_of
 from refsnn.models.contract import State
 from refsnn.models.sequences import StepTargets
 from refsnn.models.working_core import Block, WorkingCore
@@ -86,8 +86,8 @@ def stopped_early(problem: Problem, last: int) -> int:
     targets = StepTargets(problem.targets.values[:last], problem.targets.weights[:last])
     shorter = replace(problem, inputs=problem.inputs[:last], targets=targets)
     start = {name: value for name, value in problem.options.items() if name == "initial_state"}
-    sizes = core_of(problem)
-    budget = 8 * sizes.before.nbytes + sizes.tape.nbytes
+    sizes = sizes_of(core_of(problem))
+    budget = sizes.fixed + 4 * sizes.state
     ended = bptt_until(*problem.arguments, stop=lambda step, state: step == last, budget=budget, **start)
     expected = run(replace(shorter, options=start), strategy="nothing", input_gradients=False)
     require(ended.counts.backs == last, "not stopped where it should be")

@@ -47,20 +47,26 @@ def by_hand(
     Parameters
     ----------
     model
-        One of the recurrent networks, without dropout.
+        One of the recurrent networks.
     parameters, inputs, targets
         As the model takes them; targets and weights of each step.
     start, adjoint : dict of str to ndarray
-        h_0, and what is added to dL/dh_T.
+        h_0 (and `step`, where masks count from it), and what is added to dL/dh_T.
     start_slope : bool
         Whether dL/dv_0 of a spiking layer has the term psi(v_0) dL/dz_0.
     """
     if isinstance(model, RecurrentSpikingLayer):
         return _spiking(model, parameters, inputs, targets, start, adjoint, start_slope)
-    layer_of = {TanhNetwork: _tanh, LongShortTermMemory: _lstm, GatedRecurrentUnit: _gru}[type(model)]
     below, backwards = inputs, []
-    for prefix in model.prefixes:
-        below, backward = layer_of(_last_names(prefix, parameters), below, _last_names(prefix, start))
+    for index, prefix in enumerate(model.prefixes):
+        weights, first = _last_names(prefix, parameters), _last_names(prefix, start)
+        if isinstance(model, TanhNetwork):
+            made = int(start["step"][0]) if "step" in start else 0
+            masks = _masks(model, index, range(made + 1, made + len(inputs) + 1), first["hidden"].shape)
+            below, backward = _tanh(weights, below, first, masks)
+        else:
+            gated = {LongShortTermMemory: _lstm, GatedRecurrentUnit: _gru}[type(model)]
+            below, backward = gated(weights, below, first)
         backwards.append((prefix, backward))
     readout, bias = parameters["readout.weight"], parameters["readout.bias"]
     loss, e = _loss(model.loss_function, below @ readout.T + bias, targets)
@@ -108,20 +114,29 @@ def _with_start(start: np.ndarray, steps: int) -> np.ndarray:
     return states
 
 
+def _masks(model: TanhNetwork, layer: int, steps: range, shape: tuple[int, ...]) -> np.ndarray:
+    """M_k of one layer: entry by entry 0 where u < p, else 1 / (1 - p), with u drawn by seed, layer and k."""
+    masks = np.ones((len(steps), *shape))
+    for mask, k in zip(masks, steps if model.dropout else (), strict=False):
+        bits = np.random.Philox(counter=[0, k, layer, 0], key=model.dropout_seed)
+        mask[...] = (np.random.Generator(bits).random(shape) >= model.dropout) / (1 - model.dropout)
+    return masks
+
+
 # -- cells: forward returns h_1..h_T and a function that goes back ----------------------------------------
 
 
-def _tanh(w: Arrays, x: np.ndarray, start: Arrays) -> tuple[np.ndarray, Backward]:
+def _tanh(w: Arrays, x: np.ndarray, start: Arrays, masks: np.ndarray) -> tuple[np.ndarray, Backward]:
     drive, h = x @ w["input_weight"].T + w["bias"], _with_start(start["hidden"], len(x))
     for k in range(len(x)):
-        h[k + 1] = np.tanh(drive[k] + h[k] @ w["recurrent_weight"].T)
+        h[k + 1] = np.tanh(drive[k] + (masks[k] * h[k]) @ w["recurrent_weight"].T)
 
     def backward(d: np.ndarray, adjoint: Arrays) -> tuple[np.ndarray, Arrays, Arrays]:
         a, g = np.zeros_like(drive), adjoint["hidden"]
         for k in reversed(range(len(x))):
             a[k] = (g + d[k]) * (1 - h[k + 1] ** 2)
-            g = a[k] @ w["recurrent_weight"]
-        gradients = {"input_weight": _outer(a, x), "recurrent_weight": _outer(a, h[:-1])}
+            g = masks[k] * (a[k] @ w["recurrent_weight"])
+        gradients = {"input_weight": _outer(a, x), "recurrent_weight": _outer(a, masks * h[:-1])}
         return a @ w["input_weight"], gradients | {"bias": a.sum(axis=(0, 1))}, {"hidden": g}
 
     return h[1:], backward

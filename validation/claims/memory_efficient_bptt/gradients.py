@@ -112,7 +112,7 @@ def equal_over_the_contract(rng: np.random.Generator) -> Measured:
 @claim(
     "memory_efficient_bptt/O1.equations",
     r"They are what the adjoint equations of the cells say, written down in NumPy over whole sequences, one product over time for each weight: parameters, "
-    r"$\nabla_x$, $\nabla_{h_0}$ at a start that is not zero, with a further adjoint behind the end.",
+    r"$\nabla_x$, $\nabla_{h_0}$ at a start that is not zero, with a further adjoint behind the end; and in tanh layers with dropout.",
     source="specification, section 4 and O1",
     metric="largest error of any leaf relative to its largest entry; and of the loss",
     relation="<=",
@@ -121,10 +121,13 @@ def equal_over_the_contract(rng: np.random.Generator) -> Measured:
 )
 def equal_to_equations(rng: np.random.Generator) -> Measured:
     values, controls, details = [], [], {}
-    for name in CELLS:
+    for name in (*CELLS, "tanh, dropout"):
         found = []
         for steps in (1, 7, 30):
-            problem = recurrent(rng, name, steps, batch=3)
+            if name == "tanh, dropout":
+                problem = with_dropout(rng, steps, batch=3)
+            else:
+                problem = recurrent(rng, name, steps, batch=3)
             truth = expected(problem)
             schedule = PolicySchedule(HiddenStates(), steps, min(3, steps - 1))
             result = run(problem, schedule)

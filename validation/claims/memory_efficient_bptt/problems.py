@@ -95,17 +95,20 @@ def recurrent(
             if ends
             else {}
         )
+        if ends and model.counts_steps:
+            options["initial_state"]["step"] = rng.integers(0, 9, 1)
         problem = Problem(model, parameters, inputs, targets, options)
         if alive(problem):
             return problem
     raise VacuousError(f"no {type(model).__name__} that is alive in 50 tries")
 
 
-def with_dropout(rng: np.random.Generator, steps: int) -> Problem:
-    """Two tanh layers whose masks depend on a seed and the number of the step."""
-    problem = recurrent(rng, TanhNetwork((4, 6, 5, 3)), steps)
-    model = replace(problem.model, dropout=0.4, dropout_seed=int(rng.integers(1000)))
-    return replace(problem, model=model)
+def with_dropout(
+    rng: np.random.Generator, steps: int, widths: tuple[int, ...] = (4, 6, 5, 3), batch: int = 2
+) -> Problem:
+    """Two tanh layers whose masks depend on a seed and the number of the step, some steps after step 0."""
+    model = TanhNetwork(widths, dropout=0.4, dropout_seed=int(rng.integers(1000)))
+    return recurrent(rng, model, steps, batch=batch)
 
 
 def expected(problem: Problem, start_slope: bool = True) -> Any:
