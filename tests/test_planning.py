@@ -29,9 +29,9 @@ def made(steps, sizes, budget, strategy, every=7):
 
 
 @st.composite
-def wishes(draw, longest=90):
+def wishes(draw, longest=90, largest=5000):
     """Steps, sizes, and a budget between just enough and enough for all tapes."""
-    steps, state = draw(st.integers(1, longest)), draw(st.integers(1, 5000))
+    steps, state = draw(st.integers(1, longest)), draw(st.integers(1, largest))
     tape = draw(st.one_of(st.integers(1, 20000), st.integers(1, 8).map(lambda ratio: ratio * state)))
     sizes = Sizes(state, tape, draw(st.integers(0, 2)) * state)
     most = steps * (state + tape)
@@ -67,6 +67,12 @@ def test_auto_is_never_worse_than_another(wish, strategy, every):
     """Within the same bytes, tables included."""
     automatic, other = made(*wish, "auto"), made(*wish, strategy, every)
     assert automatic is not None
+    assert other is None or automatic.cost <= other.cost
+
+
+@given(wishes(longest=300, largest=40), st.sampled_from(["chen", "periodic"]), st.integers(2, 30))
+def test_auto_is_never_worse_than_segments_where_tables_outweigh_states(wish, strategy, every):
+    automatic, other = made(*wish, "auto"), made(*wish, strategy, every)
     assert other is None or automatic.cost <= other.cost
 
 
