@@ -44,7 +44,7 @@ class Cell(NamedTuple):
 CELLS = {
     "LSTM": Cell(LongShortTermMemory, (256, 256, 10), 64),
     "GRU": Cell(GatedRecurrentUnit, (256, 256, 10), 64),
-    "LIF": Cell(RecurrentSpikingLayer, (64, 256, 10), 64),
+    "LIF": Cell(RecurrentSpikingLayer, (64, 128, 10), 64),
 }
 
 
