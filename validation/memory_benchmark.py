@@ -26,7 +26,8 @@ from validation.memory_workload import CELLS, Record
 STEPS, REPEATS = 1000, 5
 # strategy and budget, as a share of all tapes
 LINES: tuple[tuple[str, float | None], ...] = (
-    ("all_tapes", None), ("all_states", None), ("ism", 0.05), ("msm", 0.05), ("hsm", 0.02), ("msm", 0.02),
+    ("all_tapes", None), ("all_states", None), ("ism", 0.05), ("msm", 0.05), 
+    ("hsm", 0.02), ("msm", 0.023), ("msm", 0.02),
 )  # fmt: skip
 SAVED_AIM, TIME_AIM, PREDICTION_AIM, PLAN_AIM = 0.95, 0.34, 1.1, 1.1
 GOOD, BAD = 0, 1
@@ -42,6 +43,8 @@ def measure(
             asked = {"cell": cell, "strategy": strategy, "share": share, "steps": steps, "repeats": repeats}
             command = [sys.executable, "-m", "validation.memory_workload", json.dumps(asked)]
             outcome = subprocess.run(command, capture_output=True, text=True)
+            if outcome.returncode and "ValueError: budget:" in outcome.stderr:
+                continue  # so few steps that the working core alone exceeds the share
             if outcome.returncode:
                 raise RuntimeError(f"{cell}, {strategy}: {outcome.stderr.strip()}")
             found.append(Record(**json.loads(outcome.stdout)))
@@ -49,9 +52,9 @@ def measure(
     return found
 
 
-def overhead(record: Record, plain: Record) -> float:
-    """Extra time over all tapes, as measured."""
-    return record.seconds / plain.seconds - 1
+def overhead(record: Record) -> float:
+    """Extra time over all tapes, as measured in turns."""
+    return record.seconds / record.plain_seconds - 1
 
 
 def predicted(record: Record) -> float:
@@ -61,8 +64,12 @@ def predicted(record: Record) -> float:
 
 
 def saved(record: Record, plain: Record, what: str = "traced") -> float:
-    """Share of the bytes of all tapes that is not needed; a policy's table counts as needed."""
-    return 1 - (getattr(record, what) + record.table) / getattr(plain, what)
+    """Share of the bytes of all tapes that is not needed, by the paper's account: without scratch.
+
+    A policy's table counts as needed.
+    """
+    needed, everything = (getattr(one, what) - one.scratch for one in (record, plain))
+    return 1 - (needed + record.table) / everything
 
 
 def table(found: Sequence[Record]) -> Table:
@@ -79,7 +86,7 @@ def table(found: Sequence[Record]) -> Table:
         share = "" if record.share is None else f", {100 * record.share:g} %"
         beside = ("", "")
         if record is not plain:
-            beside = f"{100 * saved(record, plain):.1f} %", f"{100 * overhead(record, plain):+.1f} %"
+            beside = f"{100 * saved(record, plain):.1f} %", f"{100 * overhead(record):+.1f} %"
         result.add_row(
             f"{record.cell}: {record.strategy}{share}",
             f"{record.cost / record.steps:.3f}",
@@ -100,17 +107,15 @@ def complaints(found: Sequence[Record]) -> list[str]:
         name = f"{record.cell}, {record.strategy}, {record.share}"
         if record.traced > PLAN_AIM * record.planned:
             problems.append(f"{name}: traced {record.traced} bytes, planned {record.planned}")
-        if record is not plain and overhead(record, plain) > PREDICTION_AIM * predicted(record):
-            problems.append(
-                f"{name}: {overhead(record, plain):.3f} more time, predicted {predicted(record):.3f}"
-            )
+        if record is not plain and overhead(record) > PREDICTION_AIM * predicted(record):
+            problems.append(f"{name}: {overhead(record):.3f} more time, predicted {predicted(record):.3f}")
     for cell, least in (("LSTM", SAVED_AIM), ("GRU", 0.98)):
         lines = [one for one in found if one.cell == cell]
-        reached = (
-            [saved(one, lines[0]) for one in lines if overhead(one, lines[0]) <= TIME_AIM] if lines else [1.0]
-        )
-        if round(max(reached), 3) < least:
-            problems.append(f"{cell}: {max(reached):.4f} saved within {TIME_AIM} more time, aim {least}")
+        reached = [saved(one, lines[0]) for one in lines if overhead(one) <= TIME_AIM] if lines else [1.0]
+        if round(max(reached, default=0.0), 3) < least:
+            problems.append(
+                f"{cell}: {max(reached, default=0.0):.4f} saved within {TIME_AIM} more time, aim {least}"
+            )
     return problems
 
 

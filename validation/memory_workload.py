@@ -59,10 +59,11 @@ class Record(NamedTuple):
         Budget, as a share of what all tapes take.
     steps, cost : int
         T and C.
-    planned, table, traced, resident : int
-        Bytes: of the plan, of the policy's table, and as measured, beside inputs, parameters and gradients.
-    seconds : float
-        Process CPU time of a gradient, the best.
+    planned, scratch, table, traced, resident : int
+        Bytes: of the plan, of what a step is worked out in (a part of it), of the policy's table, and as
+        measured, beside inputs, parameters and gradients.
+    seconds, plain_seconds : float
+        Process CPU time of a gradient, and of one with all tapes, in turns; the best of each.
     forward, backward : float
         The same of one step, seconds.
     """
@@ -73,10 +74,12 @@ class Record(NamedTuple):
     steps: int
     cost: int
     planned: int
+    scratch: int
     table: int
     traced: int
     resident: int
     seconds: float
+    plain_seconds: float
     forward: float
     backward: float
 
@@ -85,19 +88,24 @@ def measure(cell: str, strategy: str, share: float | None, steps: int, repeats: 
     """Plan, run, and measure."""
     core = draw(cell, steps)
     sizes = sizes_of(core)
-    everything = plan(steps, sizes, strategy="all_tapes").peak_bytes
-    chosen = plan(steps, sizes, None if share is None else int(share * everything), strategy)
+    everything = plan(steps, sizes, strategy="all_tapes")
+    chosen = plan(steps, sizes, None if share is None else int(share * everything.peak_bytes), strategy)
     # compiled, and the libraries' own memory taken, by a short run; then the arrays of this one
     run(draw(cell, 2), plan(2, sizes, strategy="all_states"))
     gc.collect()
     before = resident()
     run(core, chosen)
     taken = resident("VmHWM") - before + _blocks(core)
-    seconds = min(_seconds(lambda: run(core, chosen)) for _ in range(repeats))
+    found = traced(core, chosen)
+    # last, for plain BPTT leaves its memory behind
+    turns = [
+        (_seconds(lambda: run(core, chosen)), _seconds(lambda: run(core, everything))) for _ in range(repeats)
+    ]
+    seconds, plain_seconds = (min(one) for one in zip(*turns, strict=True))
     forward, backward = step_seconds(core)
     return Record(
-        cell, strategy, share, steps, chosen.cost, chosen.peak_bytes, chosen.table_bytes,
-        traced(core, chosen), taken, seconds, forward, backward,
+        cell, strategy, share, steps, chosen.cost, chosen.peak_bytes, sizes.scratch, chosen.table_bytes,
+        found, taken, seconds, plain_seconds, forward, backward,
     )  # fmt: skip
 
 
@@ -107,7 +115,11 @@ def draw(cell: str, steps: int) -> WorkingCore:
     network, rng = make(widths), np.random.default_rng(0)
     parameters, inputs = network.initialise(rng), rng.standard_normal((steps, batch, widths[0]))
     labels = StepTargets(rng.integers(0, widths[-1], (steps, batch)))
-    return working_core(network, parameters, inputs, labels)
+    # with dL/dx, as in a stack: backward is then about twice forward
+    core = working_core(network, parameters, inputs, labels, input_gradients=True)
+    if core.input_gradients is not None:
+        core.input_gradients.fill(0)  # its pages are there before anything is measured
+    return core
 
 
 def run(core: WorkingCore, chosen: Plan) -> None:
