@@ -251,6 +251,8 @@ def test_a_run_on_a_disk_that_fills_up(tmp_path):
         network, rng = TanhNetwork((2, 300, 3)), np.random.default_rng(0)
         arguments = network.initialise(rng), rng.random((40, 4, 2)), [0, 1, 2, 0]
         schedule = TwoLevelSchedule(40, 2, 8, TransferCosts())
+        # compiled, and that kept in its files, before no large file may be written
+        memory_efficient_bptt(network, *arguments, schedule=schedule, spill_folder=sys.argv[1])
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         memory_efficient_bptt(network, *arguments, schedule=schedule, spill_folder=sys.argv[1])
     """

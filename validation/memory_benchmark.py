@@ -26,7 +26,7 @@ from validation.memory_workload import CELLS, Record
 STEPS, REPEATS = 1000, 5
 # strategy and budget, as a share of all tapes
 LINES: tuple[tuple[str, float | None], ...] = (
-    ("all_tapes", None), ("all_states", None), ("ism", 0.05), ("msm", 0.05), 
+    ("all_tapes", None), ("all_states", None), ("ism", 0.05), ("msm", 0.05),
     ("hsm", 0.02), ("msm", 0.023), ("msm", 0.02),
 )  # fmt: skip
 SAVED_AIM, TIME_AIM, PREDICTION_AIM, PLAN_AIM = 0.95, 0.34, 1.1, 1.1
