@@ -183,7 +183,7 @@ def memory_plan(
     every : int, optional
         The period of "periodic".
     overhead : float, optional
-        In the place of a budget: the fewest bytes for so much more time than plain BPTT takes, as a share.
+        In the place of a budget: few bytes for so much more time than plain BPTT takes, as a share.
     ratio : float
         Time of a step backward over that of one forward, for `overhead`.
 
