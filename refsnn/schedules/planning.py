@@ -269,7 +269,7 @@ def _price(candidate: Plan) -> tuple[int, int]:
 
 
 def least_plan(steps: int, sizes: Sizes, overhead: float, *, ratio: float = 2.0) -> Plan:
-    """A plan of few bytes, table included, that costs no more time than asked for: the least of one of each kind.
+    """A plan of few bytes, table included, for no more time than asked for: the least of one of each kind.
 
     Parameters
     ----------
