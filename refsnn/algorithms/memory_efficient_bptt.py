@@ -421,6 +421,8 @@ def _carried_out(
 
     memory = MemorySlots(schedule.units, unit_bytes)
     observed = None
+    if hooks is not None:
+        checks.instance("hooks", hooks, Hooks, "one of a class that inherits from Hooks")
     if isinstance(core, SpikingGraphCore):
         hooks = observed = _Observed(core, hooks)
     executor = Executor(core, schedule, memory, None, hooks, final_adjoint, at_end, progress)

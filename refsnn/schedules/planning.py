@@ -434,7 +434,7 @@ def _best_segments(steps: int, sizes: Sizes) -> int:
 
 
 def _segments(steps: int, sizes: Sizes, free: int) -> Iterator[Plan]:
-    """The longest segments that fit: the last of them is taped in the first sweep."""
+    """Segments as long as fit, the last of which is taped in the first sweep."""
     unit, state, tape = _exact_units(sizes)
 
     def fits(every: int) -> bool:
