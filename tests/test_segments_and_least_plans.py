@@ -45,6 +45,7 @@ def test_least_plans_keep_their_overhead_and_save_bytes():
             assert chosen.counts.cost == chosen.cost
             assert before is None or needed <= before
             before = needed
+    assert least_plan(20_000, Sizes(2048, 5120), 0.1).saved > 0.25  # segments: 2 T - s = 1.3 T
     assert least_plan(1000, Sizes(2**20, 5 * 2**20), 1 / 3).saved > 0.97
 
 

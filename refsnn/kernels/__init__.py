@@ -52,12 +52,7 @@ def spiking_kernels(backend: str) -> ModuleType:
     >>> spiking_kernels("plain").__name__
     'refsnn.kernels.plain.spiking'
     """
-    checks.choice("backend", backend, BACKENDS)
-    if backend == "cuda":
-        from refsnn.kernels.cuda import device
-
-        device.require()
-    return importlib.import_module(f"refsnn.kernels.{backend}.spiking")
+    return _twin("spiking", backend)
 
 
 def relaxation_kernels(backend: str) -> ModuleType:
@@ -85,12 +80,7 @@ def relaxation_kernels(backend: str) -> ModuleType:
     >>> relaxation_kernels("cpu").__name__
     'refsnn.kernels.cpu.relaxation'
     """
-    checks.choice("backend", backend, BACKENDS[1:])
-    if backend == "cuda":
-        from refsnn.kernels.cuda import device
-
-        device.require()
-    return importlib.import_module(f"refsnn.kernels.{backend}.relaxation")
+    return _twin("relaxation", backend, BACKENDS[1:])
 
 
 def window_kernels(backend: str) -> ModuleType:
@@ -118,12 +108,7 @@ def window_kernels(backend: str) -> ModuleType:
     >>> window_kernels("plain").__name__
     'refsnn.kernels.plain.windows'
     """
-    checks.choice("backend", backend, BACKENDS)
-    if backend == "cuda":
-        from refsnn.kernels.cuda import device
-
-        device.require()
-    return importlib.import_module(f"refsnn.kernels.{backend}.windows")
+    return _twin("windows", backend)
 
 
 def recurrent_kernels(backend: str) -> ModuleType:
@@ -151,12 +136,7 @@ def recurrent_kernels(backend: str) -> ModuleType:
     >>> recurrent_kernels("cpu").__name__
     'refsnn.kernels.cpu.recurrent'
     """
-    checks.choice("backend", backend, BACKENDS)
-    if backend == "cuda":
-        from refsnn.kernels.cuda import device
-
-        device.require()
-    return importlib.import_module(f"refsnn.kernels.{backend}.recurrent")
+    return _twin("recurrent", backend)
 
 
 def recurrent_spiking_kernels(backend: str) -> ModuleType:
@@ -184,9 +164,14 @@ def recurrent_spiking_kernels(backend: str) -> ModuleType:
     >>> recurrent_spiking_kernels("cpu").__name__
     'refsnn.kernels.cpu.recurrent_spiking'
     """
-    checks.choice("backend", backend, BACKENDS)
+    return _twin("recurrent_spiking", backend)
+
+
+def _twin(module: str, backend: str, backends: tuple[str, ...] = BACKENDS) -> ModuleType:
+    """The module of that name in the room of a backend, which must be there to be used."""
+    checks.choice("backend", backend, backends)
     if backend == "cuda":
         from refsnn.kernels.cuda import device
 
         device.require()
-    return importlib.import_module(f"refsnn.kernels.{backend}.recurrent_spiking")
+    return importlib.import_module(f"refsnn.kernels.{backend}.{module}")

@@ -92,11 +92,6 @@ class StoreHidden(SizedPolicy):
 
     name: str = "all states"
 
-    @property
-    def shares_input(self) -> bool:
-        """No tape is pushed, or only such whose input is held."""
-        return True
-
     def decide(self, steps: int, units: int) -> tuple[int, int]:
         """The state after the first step."""
         return HIDDEN, 1
@@ -132,11 +127,6 @@ class StoreNothing(SizedPolicy):
     """
 
     name: str = "nothing"
-
-    @property
-    def shares_input(self) -> bool:
-        """No tape is pushed, or only such whose input is held."""
-        return True
 
     def decide(self, steps: int, units: int) -> tuple[int, int]:
         """The last step."""
@@ -178,11 +168,6 @@ class Periodic(SizedPolicy):
 
     every: int = field(kw_only=True)
     name: str = "periodic"
-
-    @property
-    def shares_input(self) -> bool:
-        """No tape is pushed, or only such whose input is held."""
-        return True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -239,11 +224,6 @@ class Segments(SizedPolicy):
     every: int = field(kw_only=True)
     name: str = "segments"
 
-    @property
-    def shares_input(self) -> bool:
-        """Tapes are pushed only where their input is held."""
-        return True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "every", checks.count("every", self.every))
@@ -298,11 +278,6 @@ class Bisection(SizedPolicy):
     """
 
     name: str = "bisection"
-
-    @property
-    def shares_input(self) -> bool:
-        """No tape is pushed, or only such whose input is held."""
-        return True
 
     def decide(self, steps: int, units: int) -> tuple[int, int]:
         """The state after half of the steps, rounded down."""

@@ -121,6 +121,11 @@ class SizedPolicy:
         for field in ("hidden_units", "internal_units"):
             object.__setattr__(self, field, checks.count(field, getattr(self, field)))
 
+    @property
+    def shares_input(self) -> bool:
+        """A tape is pushed only where its input is held, if at all."""
+        return True
+
 
 @dataclass(frozen=True)
 class HiddenStates(SizedPolicy):
@@ -143,11 +148,6 @@ class HiddenStates(SizedPolicy):
 
     tie: str = "min"
     name: str = "HSM"
-
-    @property
-    def shares_input(self) -> bool:
-        """No tape is pushed."""
-        return True
 
     def __post_init__(self) -> None:
         super().__post_init__()
