@@ -24,15 +24,18 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
+from refsnn.algorithms.adaptive_bptt import adaptive_bptt
 from refsnn.algorithms.layerwise import Normalised, flat, layerwise_gradient
 from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.algorithms.stepwise import stepwise_gradient
 from refsnn.kernels import spiking_kernels
+from refsnn.models.adaptive.network import AdaptiveSpikingNetwork
 from refsnn.models.contract import Model, Parameters, zeros_like
 from refsnn.models.edges import ALL_EDGES, Edges
 from refsnn.models.operators.normalisation import BatchNormalisation, normalised_vjp, scaled_vjp
 from refsnn.models.operators.operator import Weights
 from refsnn.models.spiking_graph import Population, SpikingGraph
+from refsnn.models.workspace import Empty, Workspace, empty_in
 
 
 def bptt(
@@ -43,6 +46,7 @@ def bptt(
     *,
     window: int | None = None,
     backend: str = "cpu",
+    workspace: Workspace | None = None,
 ) -> GradientResult:
     """Gradient of the loss after all steps, by backpropagation through time.
 
@@ -61,6 +65,9 @@ def bptt(
         (see `truncated_bptt`).
     backend : {"plain", "cpu", "cuda"}
         Which kernels run the neurons of a spiking network.
+    workspace : Workspace, optional
+        Memory for the large arrays of a spiking graph, which a training keeps from call to call; the result
+        is the same.
 
     Returns
     -------
@@ -83,6 +90,7 @@ def bptt(
     """
     if isinstance(model, SpikingGraph):
         kernels, cut = spiking_kernels(backend), _checked_window(window) or 0
+        empty = empty_in(workspace)
         if model.delayed:
             return stepwise_gradient(model, parameters, inputs, targets, kernels, cut)
         return layerwise_gradient(
@@ -90,9 +98,12 @@ def bptt(
             parameters,
             inputs,
             targets,
-            lambda steps, dtype: Steps(steps, dtype, kernels, model.edges, cut),
+            lambda steps, dtype: Steps(steps, dtype, kernels, model.edges, cut, empty),
             window=cut,
+            empty=empty,
         )
+    if isinstance(model, AdaptiveSpikingNetwork) and _checked_window(window) is None:
+        return adaptive_bptt(model, parameters, inputs, targets, backend=backend)
     return bptt_over_steps(model, parameters, inputs, targets, window=window)
 
 
@@ -173,14 +184,23 @@ class Steps:
         Which edges of time the gradient uses.
     window : int
         Cut the gradient along all potentials every so many steps from the end; 0 nowhere.
+    empty : callable
+        Makes arrays (T, B, ...), as `numpy.empty` does.
     """
 
     pointwise, basis, scale = True, None, 1.0
 
     def __init__(
-        self, steps: int, dtype: np.dtype, kernels: ModuleType, edges: Edges = ALL_EDGES, window: int = 0
+        self,
+        steps: int,
+        dtype: np.dtype,
+        kernels: ModuleType,
+        edges: Edges = ALL_EDGES,
+        window: int = 0,
+        empty: Empty = np.empty,
     ) -> None:
         self.steps, self.kernels, self.edges, self.window = steps, kernels, edges, window
+        self.empty = empty
         self.constant = np.ones(steps, dtype)
         self.charged: dict[str, np.ndarray] = {}
         self.margins: list[float] = []
@@ -197,7 +217,7 @@ class Steps:
     def run(self, name: str, population: Population, current: np.ndarray) -> np.ndarray:
         """Spikes; the charged potential is kept, over the current."""
         neuron = population.neuron
-        spikes = np.empty_like(current)
+        spikes = self.empty(current.shape, current.dtype)
         potential = np.full(current[0].size, neuron.reset_value, current.dtype)
         self.kernels.forward(neuron, flat(current), potential, flat(current), flat(spikes))
         self.charged[name] = current
@@ -208,7 +228,7 @@ class Steps:
     def value(self, name: str, population: Population) -> np.ndarray:
         """Spikes once more, from the charged potential."""
         charged, neuron = self.charged[name], population.neuron
-        constants, spikes = neuron.constants(charged.dtype), np.empty_like(charged)
+        constants, spikes = neuron.constants(charged.dtype), self.empty(charged.shape, charged.dtype)
         for spike, h in zip(spikes, charged, strict=True):
             spike[...] = neuron.equations.fire(h, constants.threshold, constants.one)
         return spikes

@@ -278,12 +278,13 @@ class Surrogate:
     slope : float
         Steepness per unit of potential, > 0.
     height : float
-        psi(0), > 0.
+        psi(0), >= 0; with 0 no gradient goes through a spike: what is left is the derivative of the network
+        at a fixed spike pattern.
 
     Raises
     ------
     ValueError
-        For an unknown shape or a number that is not positive.
+        For an unknown shape, a slope that is not positive, a negative height.
 
     Examples
     --------
@@ -298,7 +299,7 @@ class Surrogate:
     def __post_init__(self) -> None:
         checks.choice("shape", self.shape, SURROGATES)
         checks.number("slope", self.slope, 0, low_open=True)
-        checks.number("height", self.height, 0, low_open=True)
+        checks.number("height", self.height, 0)
 
 
 # Defaults of the papers and of the frameworks, for a threshold of 1, by the version read.

@@ -17,6 +17,7 @@ from refsnn.kernels.errors import BackendUnavailableError
 __all__ = [
     "BACKENDS",
     "BackendUnavailableError",
+    "adaptive_kernels",
     "recurrent_kernels",
     "recurrent_spiking_kernels",
     "relaxation_kernels",
@@ -165,6 +166,34 @@ def recurrent_spiking_kernels(backend: str) -> ModuleType:
     'refsnn.kernels.cpu.recurrent_spiking'
     """
     return _twin("recurrent_spiking", backend)
+
+
+def adaptive_kernels(backend: str) -> ModuleType:
+    """The module with adaptive spiking neurons of one backend.
+
+    Parameters
+    ----------
+    backend : {"plain", "cpu", "cuda"}
+        Which twin; complex numbers only go through "plain".
+
+    Returns
+    -------
+    module
+        With `adaptive_forward` and `adaptive_backward`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    BackendUnavailableError
+        For "cuda" on a machine without a CUDA device.
+
+    Examples
+    --------
+    >>> adaptive_kernels("cpu").__name__
+    'refsnn.kernels.cpu.adaptive'
+    """
+    return _twin("adaptive", backend)
 
 
 def _twin(module: str, backend: str, backends: tuple[str, ...] = BACKENDS) -> ModuleType:

@@ -66,12 +66,16 @@ class RecurrentModel(ABC):
     def tape_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
         """What the adjoint of a step needs besides the state before it; it holds the state after it."""
 
+    def adjoint_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """What goes back from step to step: dL/dh_k."""
+        return self.state_shapes(batch)
+
     @abstractmethod
     def step_jvp(
         self,
         parameters: Parameters,
         state: State,
-        inputs: np.ndarray | LabelledStep,
+        inputs: Any,
         tangent: State,
         parameter_tangent: Parameters,
     ) -> State:
@@ -82,7 +86,7 @@ class RecurrentModel(ABC):
         self,
         parameters: Parameters,
         inputs: Any,
-        targets: StepTargets | None,
+        targets: Any,
         *,
         backend: str = "cpu",
         input_gradients: bool = False,

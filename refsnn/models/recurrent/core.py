@@ -48,6 +48,10 @@ class Shaped(Protocol):
         """I_k without h_{k-1}."""
         ...
 
+    def adjoint_shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """What goes back from step to step."""
+        ...
+
 
 class RecurrentCore(WorkingCore):
     """One step at a time of a recurrent network.
@@ -95,18 +99,17 @@ class RecurrentCore(WorkingCore):
             raise TypeError(f"backend: expected 'plain' with complex parameters, got {backend!r}")
         self.kernels, self.targets = recurrent_kernels(backend), targets
         self.parameters = {name: np.ascontiguousarray(a, self.dtype) for name, a in parameters.items()}
-        if isinstance(inputs, LabelledSequence):
-            inputs = inputs.inputs
-        static = isinstance(inputs, StaticInput)
-        # one row where all steps see the same
-        self.inputs: np.ndarray = np.ascontiguousarray(inputs.value[None] if static else inputs)
-        self.batch = self.inputs.shape[1]
-        state = self._layout(model.state_shapes(self.batch))
+        self.inputs: Any
+        self.batch, input_shape = self._take(inputs)
         super().__init__(
-            state, self._layout(model.tape_shapes(self.batch)), state, self.parameters, len(inputs)
+            self._layout(model.state_shapes(self.batch)),
+            self._layout(model.tape_shapes(self.batch)),
+            self._layout(model.adjoint_shapes(self.batch)),
+            self.parameters,
+            len(inputs),
         )
         if input_gradients:
-            self.input_gradients = np.zeros((self.steps, *self.inputs.shape[1:]), self.dtype)
+            self.input_gradients = np.zeros((self.steps, *input_shape), self.dtype)
         self.errors = self.scratch(np.zeros((self.batch, model.widths[-1]), self.dtype))
         self._weights = self.scratch(np.zeros(self.batch, np.empty(0, self.dtype).real.dtype))
         squared = model.loss_function == "mean_squared_error"
@@ -116,6 +119,15 @@ class RecurrentCore(WorkingCore):
         largest = max(array.size for array in self.parameters.values())
         memory = self.scratch(np.zeros(largest, self.dtype))
         self._share = {name: memory[: a.size].reshape(a.shape) for name, a in self.parameters.items()}
+
+    def _take(self, inputs: Any) -> tuple[int, tuple[int, ...]]:
+        """Put x into `inputs`; B, and the shape of one step."""
+        if isinstance(inputs, LabelledSequence):
+            inputs = inputs.inputs
+        static = isinstance(inputs, StaticInput)
+        # one row where all steps see the same
+        self.inputs = np.ascontiguousarray(inputs.value[None] if static else inputs)
+        return self.inputs.shape[1], self.inputs.shape[1:]
 
     def _layout(self, shapes: dict[str, tuple[int, ...]]) -> Layout:
         return {name: (shape, self.dtype) for name, shape in shapes.items()}
