@@ -18,6 +18,7 @@ __all__ = [
     "BACKENDS",
     "BackendUnavailableError",
     "adaptive_kernels",
+    "attention_kernels",
     "recurrent_kernels",
     "recurrent_spiking_kernels",
     "relaxation_kernels",
@@ -194,6 +195,34 @@ def adaptive_kernels(backend: str) -> ModuleType:
     'refsnn.kernels.cpu.adaptive'
     """
     return _twin("adaptive", backend)
+
+
+def attention_kernels(backend: str) -> ModuleType:
+    """The module with sparse attention over a memory, of one backend.
+
+    Parameters
+    ----------
+    backend : {"plain", "cpu", "cuda"}
+        Which twin; complex numbers only go through "plain".
+
+    Returns
+    -------
+    module
+        With `score`, `select`, `summarise` and `attend_backward`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    BackendUnavailableError
+        For "cuda" on a machine without a CUDA device.
+
+    Examples
+    --------
+    >>> attention_kernels("cpu").__name__
+    'refsnn.kernels.cpu.attention'
+    """
+    return _twin("attention", backend)
 
 
 def _twin(module: str, backend: str, backends: tuple[str, ...] = BACKENDS) -> ModuleType:

@@ -1,0 +1,1 @@
+"""A recurrent network with sparse attention over its own past (Ke 2018)."""
