@@ -242,8 +242,8 @@ class AttentiveNetwork:
         single = {"paper": 1, "release": 2, "dev": 0}[self.sparsifier]
         if self.top == single and self.score != "separable":
             found.append(
-                f"top: with {self.top} and sparsifier {self.sparsifier!r} one memory survives, whose weight is "
-                "1 whatever its score: the attention gets no gradient; take one more"
+                f"top: with {self.top} and sparsifier {self.sparsifier!r} one memory survives, whose weight "
+                "is 1 whatever its score: the attention gets no gradient; take one more"
             )
         if self.sparsifier == "release" and self.top == 1:
             found.append("top: with 1 and sparsifier 'release' no memory survives; take 3 or more")
@@ -251,8 +251,8 @@ class AttentiveNetwork:
         if cut is not None and cut > 1 and self.store_every % cut == 0:
             found.append(
                 f"store_every: {self.store_every} is a multiple of truncate_every={cut}, so that every "
-                "stored state is the first of its segment and credit that comes to it travels one step only; take a "
-                "number that is none"
+                "stored state is the first of its segment and credit that comes to it travels one step only; "
+                "take a number that is none"
             )
         if steps is None:
             return found
