@@ -1,4 +1,8 @@
-"""The benchmark's section on convolutional spiking stacks: each algorithm beside what it is held to."""
+"""The benchmark's section on convolutional spiking stacks: each algorithm beside what it is held to.
+
+What is timed is a step of a training: its memory is there from the steps before.  The products and gathers
+write into arrays that are there already, and the algorithms that take all steps at once into a workspace.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,10 @@ from validation.timing import take_turns
 
 FLOOR = "products and gathers alone"
 STEPS = (4, 16)
+KEPT = (
+    "as in a training, memory is kept from call to call: BPTT and rates work in a workspace, the products "
+    "and gathers in arrays made before; what the system takes for new memory is in neither"
+)
 
 
 @dataclass
@@ -61,7 +69,8 @@ def measure(seed: int, repeats: int, progress: Callable[[], None] = lambda: None
 
 def table(lines: list[Line]) -> Table:
     """The algorithms, for a terminal or a log."""
-    result = Table(title="A convolutional stack: one gradient, " + " and ".join(f"T = {t}" for t in STEPS))
+    title = "A convolutional stack: one gradient, " + " and ".join(f"T = {t}" for t in STEPS)
+    result = Table(title=title, caption=KEPT)
     for title in ("T", "", "median s", "least s", "ratio", "to", "aim"):
         result.add_column(title, justify="left" if title in ("", "to") else "right")
     for line in lines:

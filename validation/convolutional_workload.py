@@ -19,6 +19,7 @@ from refsnn.models.builders.vgg import vgg
 from refsnn.models.contract import Parameters
 from refsnn.models.operators.convolution import Convolution2d
 from refsnn.models.spiking_graph import SpikingGraph
+from refsnn.models.workspace import Workspace
 from validation.ledger import require
 
 PLAN = (32, 64, "pool", 64, 64, "pool", 128)
@@ -58,16 +59,17 @@ class Stack:
     targets: np.ndarray
 
     def runs(self) -> dict[str, Callable[[], GradientResult]]:
-        """The algorithms by name."""
+        """The algorithms by name; those that can keep their memory from call to call, as in a training."""
+        kept = {"workspace": Workspace()}
         online = self.graph.with_loss(loss_over="each_step")
         arguments = self.parameters, self.inputs, self.targets
         return {
-            "BPTT": lambda: bptt(self.graph, *arguments),
-            "rate-based, multi-step": lambda: rate_backpropagation(self.graph, *arguments),
+            "BPTT": lambda: bptt(self.graph, *arguments, **kept),
+            "rate-based, multi-step": lambda: rate_backpropagation(self.graph, *arguments, **kept),
             "rate-based, single-step": lambda: rate_backpropagation(
-                self.graph, *arguments, mode="single_step"
+                self.graph, *arguments, mode="single_step", **kept
             ),
-            "BPTT, loss at each step": lambda: bptt(online, *arguments),
+            "BPTT, loss at each step": lambda: bptt(online, *arguments, **kept),
             "OTTT": lambda: ottt(online, *arguments),
             "SLTT": lambda: sltt(online, *arguments),
         }

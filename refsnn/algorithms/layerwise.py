@@ -28,6 +28,7 @@ from refsnn.models.sequences import as_sequence
 from refsnn.models.spiking_graph import INPUT, Node, Population, SpikingGraph, Sum, check_graph
 from refsnn.models.spiking_nodes import linear_operator
 from refsnn.models.spiking_step import check_each_step
+from refsnn.models.workspace import Empty
 
 
 class Timekeeping(Protocol):
@@ -132,6 +133,8 @@ class Pass:
         Checked by `graph.check`.
     keeper : Timekeeping
         How the algorithm keeps time; fresh for each pass.
+    empty : callable
+        Makes the arrays of what operators compute, as `numpy.empty` does.
 
     Raises
     ------
@@ -139,7 +142,9 @@ class Pass:
         If the graph pools maxima and the coefficients are no values, or has delayed nodes.
     """
 
-    def __init__(self, graph: SpikingGraph, parameters: Parameters, keeper: Timekeeping) -> None:
+    def __init__(
+        self, graph: SpikingGraph, parameters: Parameters, keeper: Timekeeping, empty: Empty = np.empty
+    ) -> None:
         if not keeper.pointwise and any(isinstance(node.what, MaxPool) for node in graph.nodes):
             raise ValueError(
                 "graph: expected operators that act on temporal modes, got max pooling, which compares "
@@ -151,7 +156,7 @@ class Pass:
                 f"{[node.name for node in graph.delayed]}; take an algorithm that runs step by step (BPTT, "
                 "OTTT, SLTT, forward mode)"
             )
-        self.graph, self.parameters, self.keeper = graph, parameters, keeper
+        self.graph, self.parameters, self.keeper, self.empty = graph, parameters, keeper, empty
         self.nodes = {node.name: node for node in graph.nodes}
         self.weights = graph.prepared(parameters)
         self.input, self.owns_input = np.zeros(0), False  # its coefficients
@@ -234,9 +239,9 @@ class Pass:
     def operator(self, node: Node, values: np.ndarray) -> np.ndarray:
         """A linear operator or a maximum on values at times, (T, B, ...)."""
         if isinstance(node.what, MaxPool):
-            outputs, _ = node.what.forward(merged(values))
+            outputs, _ = node.what.forward(merged(values), self.empty)
         else:
-            outputs = linear_operator(node).forward(self.weights[node.name], merged(values))
+            outputs = linear_operator(node).forward(self.weights[node.name], merged(values), self.empty)
         return outputs.reshape(*values.shape[:2], *outputs.shape[1:])
 
     # -- down -----------------------------------------------------------------------------------------
@@ -260,7 +265,7 @@ class Pass:
         if isinstance(node.what, MaxPool):
             return self.operator(node, read[0])
         operator, weights = linear_operator(node), self.weights[name]
-        outputs = operator.linear(weights, merged(read[0]))
+        outputs = operator.linear(weights, merged(read[0]), self.empty)
         outputs = outputs.reshape(*read[0].shape[:2], *outputs.shape[1:])
         bias = operator.bias(weights)
         return outputs if bias is None else outputs + spread_over(constant, outputs) * bias
@@ -295,8 +300,8 @@ class Pass:
             )
         shape = self.graph.shapes[node.inputs[0]]
         if isinstance(node.what, MaxPool):
-            _, record = node.what.forward(merged(self.value(node.inputs[0])))
-            moved = node.what.transpose(record, merged(error), shape)
+            _, record = node.what.forward(merged(self.value(node.inputs[0])), self.empty)
+            moved = node.what.transpose(record, merged(error), shape, self.empty)
             return moved.reshape(*error.shape[:2], *shape), {}
         operator, own = linear_operator(node), {}
         if weights:
@@ -304,7 +309,7 @@ class Pass:
             own = operator.products(weights, merged(error), merged(self.value(node.inputs[0])), total)
         if not needed:
             return None, own
-        moved = operator.transpose(weights, merged(error), shape)
+        moved = operator.transpose(weights, merged(error), shape, self.empty)
         return moved.reshape(*error.shape[:2], *shape), own
 
 
@@ -316,6 +321,7 @@ def layerwise_gradient(
     keeper: Callable[[int, np.dtype], Timekeeping],
     block: int | None = None,
     window: int = 0,
+    empty: Empty = np.empty,
 ) -> GradientResult:
     """Loss of the read-out and its gradient, as the algorithm keeps time.
 
@@ -332,6 +338,8 @@ def layerwise_gradient(
         adds up.
     window : int
         Cut the memory of the read-out, if it has one, every so many steps from the end; 0 never.
+    empty : callable
+        Makes the arrays that the pass needs, as `numpy.empty` does.
 
     Returns
     -------
@@ -345,7 +353,7 @@ def layerwise_gradient(
     parameters, inputs, targets = check_graph(graph).check_arrays(parameters, inputs, targets)
     steps, dtype = len(inputs), next(iter(parameters.values())).dtype
     time = keeper(steps, dtype)
-    run = Pass(graph, parameters, time)
+    run = Pass(graph, parameters, time, empty)
     loss: MeanLoss | EachStepLoss | ProjectedLoss = MeanLoss(graph, targets, time.basis)
     if graph.loss_over == "each_step" or graph.readout_leak:
         if time.basis is None:

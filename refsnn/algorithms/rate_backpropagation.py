@@ -36,6 +36,7 @@ from refsnn.models.operators.normalisation import BatchNormalisation, normalised
 from refsnn.models.operators.operator import Weights
 from refsnn.models.operators.rate_normalisation import exact_rate_vjp, rate_statistics, rate_vjp
 from refsnn.models.spiking_graph import INPUT, Population, SpikingGraph, check_graph
+from refsnn.models.workspace import Workspace, empty_in
 
 MODES = ("multi_step", "single_step")
 SCALES = ("paper", "bptt")
@@ -54,6 +55,7 @@ def rate_backpropagation(
     input_rate: str = "mean",
     trace_factor: str = "exact",
     backend: str = "cpu",
+    workspace: Workspace | None = None,
 ) -> GradientResult:
     """Gradient by one backward pass over rates.
 
@@ -83,6 +85,8 @@ def rate_backpropagation(
         `refsnn.equations.official_trace`.
     backend : {"plain", "cpu", "cuda"}
         Which kernels run the neurons.
+    workspace : Workspace, optional
+        Memory for large arrays, kept from call to call; the result is the same.
 
     Returns
     -------
@@ -118,6 +122,7 @@ def rate_backpropagation(
             steps, dtype, kernels, model.edges, scale, step_statistics, input_rate, trace_factor
         ),
         block=1 if mode == "single_step" else None,
+        empty=empty_in(workspace),
     )
 
 

@@ -33,6 +33,7 @@ from refsnn.models.operators.normalisation import BatchNormalisation
 from refsnn.models.operators.operator import Weights
 from refsnn.models.operators.rate_normalisation import normalised_modes_vjp, scaled_modes_vjp
 from refsnn.models.spiking_graph import Population, SpikingGraph
+from refsnn.models.workspace import Workspace, empty_in
 
 MODES = ("multi_step", "single_step")
 
@@ -88,6 +89,7 @@ def temporal_galerkin(
     basis: np.ndarray | None = None,
     mode: str = "multi_step",
     backend: str = "cpu",
+    workspace: Workspace | None = None,
 ) -> GradientResult:
     """Gradient with the error resolved in K temporal modes; at the scale of BPTT.
 
@@ -106,6 +108,8 @@ def temporal_galerkin(
         cannot normalise over the sequence.
     backend : {"plain", "cpu", "cuda"}
         Which kernels run the neurons.
+    workspace : Workspace, optional
+        Memory for large arrays, kept from call to call; the result is the same.
 
     Returns
     -------
@@ -136,6 +140,7 @@ def temporal_galerkin(
         targets,
         lambda steps, dtype: Modes(_checked_basis(basis, n_modes, steps, dtype), kernels, model.edges),
         block=1 if checks.choice("mode", mode, MODES) == "single_step" else None,
+        empty=empty_in(workspace),
     )
 
 

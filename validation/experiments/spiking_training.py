@@ -20,6 +20,7 @@ from refsnn.models.builders.initialisation import initialise_kaiming
 from refsnn.models.contract import Parameters, StaticInput
 from refsnn.models.spiking_graph import SpikingGraph
 from refsnn.models.spiking_structure import Inputs
+from refsnn.models.workspace import Workspace
 from validation.experiments import Progress
 from validation.experiments.checkpoints import Checkpoint
 from validation.experiments.training import Gradient, History, Online, Recipe, train
@@ -40,19 +41,24 @@ class Rule:
         Whether the gradient flows through the reset; None leaves it to the neuron.
     online : bool
         Whether the parameters are updated at each step.
+    in_workspace : bool
+        Whether its large arrays can be made in memory that is kept.
     """
 
     gradient: Callable[..., Any]
     reset: bool | None = None
     online: bool = False
+    in_workspace: bool = False
 
 
 RULES = {
-    "BPTT": Rule(bptt, reset=True),
-    "BPTT, reset detached": Rule(bptt, reset=False),
-    "rate-based": Rule(partial(rate_backpropagation, scale="bptt")),
-    "rate-based, step by step": Rule(partial(rate_backpropagation, scale="bptt", mode="single_step")),
-    "Galerkin, K = 2": Rule(partial(temporal_galerkin, n_modes=2)),
+    "BPTT": Rule(bptt, reset=True, in_workspace=True),
+    "BPTT, reset detached": Rule(bptt, reset=False, in_workspace=True),
+    "rate-based": Rule(partial(rate_backpropagation, scale="bptt"), in_workspace=True),
+    "rate-based, step by step": Rule(
+        partial(rate_backpropagation, scale="bptt", mode="single_step"), in_workspace=True
+    ),
+    "Galerkin, K = 2": Rule(partial(temporal_galerkin, n_modes=2), in_workspace=True),
     "OTTT_A": Rule(partial(ottt, preset="paper")),
     "OTTT_A, official code": Rule(partial(ottt, preset="official_code")),
     "OTTT_A, exact local": Rule(partial(ottt, preset="exact_local")),
@@ -126,11 +132,17 @@ class SpikingSetting:
         return encode(self.prepare(images), self.steps, self.encoding, rng)
 
     def gradient(
-        self, parameters: Parameters, images: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+        self,
+        parameters: Parameters,
+        images: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        workspace: Workspace | None = None,
     ) -> GradientResult:
-        """The rule's gradient on a mini-batch."""
-        inputs = self.inputs(images, rng, training=True)
-        return RULES[self.rule].gradient(self.learning_graph, parameters, inputs, labels)
+        """The rule's gradient on a mini-batch, in a workspace if there is one and the rule can."""
+        inputs, rule = self.inputs(images, rng, training=True), RULES[self.rule]
+        options = {"workspace": workspace} if rule.in_workspace else {}
+        return rule.gradient(self.learning_graph, parameters, inputs, labels, **options)
 
     def online(
         self,
@@ -145,8 +157,10 @@ class SpikingSetting:
         return RULES[self.rule].gradient(self.learning_graph, parameters, inputs, labels, update)
 
     def learn(self) -> Gradient | Online:
-        """The rule as the training loop wants it."""
-        return Online(self.online) if RULES[self.rule].online else self.gradient
+        """The rule as one training wants it: memory is kept from one mini-batch to the next."""
+        if RULES[self.rule].online:
+            return Online(self.online)
+        return partial(self.gradient, workspace=Workspace())
 
     def predict(
         self,

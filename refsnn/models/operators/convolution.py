@@ -18,6 +18,7 @@ from refsnn.kernels import BACKENDS
 from refsnn.models.operators.dense import through_standardisation, used_tangent, with_used_weight
 from refsnn.models.operators.images import image_shape, kernels_for, window_places
 from refsnn.models.operators.operator import LinearOperator, Shape, Weights
+from refsnn.models.workspace import Empty
 
 # As many columns let a matrix product run at its speed; more only leave the cache.
 _COLUMNS_AT_ONCE = 256
@@ -118,21 +119,24 @@ class Convolution2d(LinearOperator):
         """With the weight that acts under "used"."""
         return with_used_weight(self.standardise, weights)
 
-    def linear(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def linear(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """W * z."""
-        return self._correlated(self._grouped(weights["used"]), inputs)
+        return self._correlated(self._grouped(weights["used"]), inputs, empty=empty)
 
-    def forward(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def forward(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """W * z + b."""
-        return self._correlated(self._grouped(weights["used"]), inputs, self.bias(weights))
+        return self._correlated(self._grouped(weights["used"]), inputs, self.bias(weights), empty=empty)
 
-    def transpose(self, weights: Weights, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
+    def transpose(
+        self, weights: Weights, adjoint: np.ndarray, shape: Shape, empty: Empty = np.empty
+    ) -> np.ndarray:
         """The transposed convolution: patches get W^T g, and each pixel sums its patches."""
         used = self._grouped(weights["used"])
         if self.stride == 1:
-            return self._correlated(self._turned(used), adjoint, padding=self.kernel - 1 - self.padding)
+            padding = self.kernel - 1 - self.padding
+            return self._correlated(self._turned(used), adjoint, padding=padding, empty=empty)
         used = np.swapaxes(used, 1, 2)
-        images = np.empty((len(adjoint), *shape), np.result_type(used, adjoint))
+        images = empty((len(adjoint), *shape), np.result_type(used, adjoint))
         columns = _Columns(self.groups, used.shape[1], adjoint[0, 0].size, images.dtype)
         scatter = kernels_for(self.backend, images).scatter
         for block in columns.blocks(len(adjoint)):
@@ -195,13 +199,14 @@ class Convolution2d(LinearOperator):
         inputs: np.ndarray,
         bias: np.ndarray | None = None,
         padding: int | None = None,
+        empty: Empty = np.empty,
     ) -> np.ndarray:
         """W * z + b for W (G, any number of outputs, F), in steps of the stride."""
         padding = self.padding if padding is None else padding
         places = window_places("kernel", inputs.shape[1:], self.kernel, self.stride, padding)
         groups, outs = grouped.shape[:2]
         dtype = np.result_type(grouped, inputs, *(() if bias is None else (bias,)))
-        maps = np.empty((len(inputs), groups * outs, *places), dtype)
+        maps = empty((len(inputs), groups * outs, *places), dtype)
         flat = maps.reshape(*maps.shape[:2], -1)
         bias = None if bias is None else bias.reshape(-1, 1)
         products = _Columns(groups, outs, places[0] * places[1], dtype)

@@ -9,6 +9,7 @@ import numpy as np
 from refsnn import checks
 from refsnn.models.operators.operator import LinearOperator, Shape, Weights
 from refsnn.models.operators.standardisation import standardised, standardised_jvp, standardised_vjp
+from refsnn.models.workspace import Empty
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,13 @@ class Dense(LinearOperator):
         """With the weight that acts under "used"."""
         return with_used_weight(self.standardise, weights)
 
-    def linear(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def linear(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """z W^T."""
         return inputs @ weights["used"].T
 
-    def transpose(self, weights: Weights, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
+    def transpose(
+        self, weights: Weights, adjoint: np.ndarray, shape: Shape, empty: Empty = np.empty
+    ) -> np.ndarray:
         """g W."""
         return adjoint @ weights["used"]
 

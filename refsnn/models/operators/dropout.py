@@ -8,6 +8,7 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.models.operators.operator import LinearOperator, Shape, Weights
+from refsnn.models.workspace import Empty
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Dropout(LinearOperator):
         kept = rng.random((batch, *shape)) >= self.probability
         return replace(self, mask=(kept / (1 - self.probability)).astype(dtype))
 
-    def linear(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def linear(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """m z; steps, or temporal modes, of the batch stand one behind the other.
 
         Raises
@@ -71,6 +72,8 @@ class Dropout(LinearOperator):
         mask = self.mask.astype(inputs.real.dtype, copy=False)  # drawn in whatever float, nothing is promoted
         return (inputs.reshape(-1, *mask.shape) * mask).reshape(inputs.shape)
 
-    def transpose(self, weights: Weights, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
+    def transpose(
+        self, weights: Weights, adjoint: np.ndarray, shape: Shape, empty: Empty = np.empty
+    ) -> np.ndarray:
         """m g."""
         return self.linear(weights, adjoint)

@@ -19,6 +19,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from refsnn.models.workspace import Empty
+
 Shape = tuple[int, ...]
 Weights = dict[str, np.ndarray]  # the parameters of one operator by their last name: weight, gain, bias
 
@@ -48,7 +50,8 @@ class Operator(ABC):
 class LinearOperator(Operator):
     """An operator A z + b, with the adjoint written by hand.
 
-    All methods but `prepared` take prepared weights.
+    All methods but `prepared` take prepared weights.  `empty` makes the array of a large result, as
+    `numpy.empty` does; an operator may do without it.
     """
 
     def prepared(self, weights: Weights) -> Weights:
@@ -56,11 +59,13 @@ class LinearOperator(Operator):
         return weights
 
     @abstractmethod
-    def linear(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def linear(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """A z: (N, *shape) to (N, *output_shape)."""
 
     @abstractmethod
-    def transpose(self, weights: Weights, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
+    def transpose(
+        self, weights: Weights, adjoint: np.ndarray, shape: Shape, empty: Empty = np.empty
+    ) -> np.ndarray:
         """A^T g: (N, *output_shape) to (N, *shape)."""
 
     def bias(self, weights: Weights) -> np.ndarray | None:
@@ -77,9 +82,9 @@ class LinearOperator(Operator):
         """
         return np.zeros((1,) * (inputs.ndim), inputs.dtype)
 
-    def forward(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def forward(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """A z + b."""
-        outputs, bias = self.linear(weights, inputs), self.bias(weights)
+        outputs, bias = self.linear(weights, inputs, empty), self.bias(weights)
         return outputs if bias is None else outputs + bias
 
     def products(

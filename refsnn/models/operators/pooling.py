@@ -12,6 +12,7 @@ from refsnn.kernels import BACKENDS
 from refsnn.kernels.sliding import inside
 from refsnn.models.operators.images import image_shape, kernels_for, window_places
 from refsnn.models.operators.operator import LinearOperator, Operator, Shape, Weights
+from refsnn.models.workspace import Empty
 
 TIES = ("first", "split")
 
@@ -62,15 +63,17 @@ class AveragePool(LinearOperator):
         """
         return _pooled_shape(self, shape)
 
-    def linear(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def linear(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """Means of windows."""
-        pooled = np.empty((len(inputs), *self.output_shape(inputs.shape[1:])), inputs.dtype)
+        pooled = empty((len(inputs), *self.output_shape(inputs.shape[1:])), inputs.dtype)
         kernels_for(self.backend, inputs).average_pool(inputs, *_window(self), pooled)
         return pooled
 
-    def transpose(self, weights: Weights, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
+    def transpose(
+        self, weights: Weights, adjoint: np.ndarray, shape: Shape, empty: Empty = np.empty
+    ) -> np.ndarray:
         """1 / window^2 of what its windows got, to each pixel."""
-        images = np.empty((len(adjoint), *shape), adjoint.dtype)
+        images = empty((len(adjoint), *shape), adjoint.dtype)
         kernels_for(self.backend, adjoint).average_pool_adjoint(adjoint, *_window(self), images)
         return images
 
@@ -114,12 +117,14 @@ class AdaptiveAveragePool(LinearOperator):
         """
         return image_shape("bins", "an average pool", shape)[0], self.bins, self.bins
 
-    def linear(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def linear(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """R z C^T, sums divided once."""
         rows, columns = self._members(inputs.shape[2:], inputs.dtype)
         return rows @ inputs @ columns.T / _areas(rows, columns)
 
-    def transpose(self, weights: Weights, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
+    def transpose(
+        self, weights: Weights, adjoint: np.ndarray, shape: Shape, empty: Empty = np.empty
+    ) -> np.ndarray:
         """R^T g C: each pixel sums g_i / |bin_i| of its bins."""
         rows, columns = self._members(shape[1:], adjoint.dtype)
         return rows.T @ (adjoint / _areas(rows, columns)) @ columns
@@ -191,13 +196,15 @@ class MaxPool(Operator):
         """
         return _pooled_shape(self, shape)
 
-    def forward(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def forward(self, inputs: np.ndarray, empty: Empty = np.empty) -> tuple[np.ndarray, np.ndarray]:
         """Maxima, and the record of who they were.
 
         Parameters
         ----------
         inputs : ndarray, (N, C, H, W)
             Finite.  Of complex numbers the real parts are compared; the imaginary ones follow as tangents.
+        empty : callable
+            Makes the results' arrays, as `numpy.empty` does.
 
         Returns
         -------
@@ -211,7 +218,7 @@ class MaxPool(Operator):
             outputs, record = self.forward(np.ascontiguousarray(inputs.real))
             return outputs + 1j * self.linear(record, inputs.imag), record
         shape = len(inputs), *self.output_shape(inputs.shape[1:])
-        outputs, record = np.empty(shape, inputs.dtype), np.empty(shape, np.int32)
+        outputs, record = empty(shape, inputs.dtype), empty(shape, np.int32)
         kernels_for(self.backend, inputs).max_pool(inputs, *_window(self), outputs, record)
         if self.ties == "split":
             record = self._shares(inputs, outputs)
@@ -240,7 +247,9 @@ class MaxPool(Operator):
             outputs[places] += record[index][places] * inputs[pixels]
         return outputs
 
-    def transpose(self, record: np.ndarray, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
+    def transpose(
+        self, record: np.ndarray, adjoint: np.ndarray, shape: Shape, empty: Empty = np.empty
+    ) -> np.ndarray:
         """What arrives, to the recorded pixels.
 
         Parameters
@@ -251,15 +260,18 @@ class MaxPool(Operator):
             What arrives.
         shape : (C, H, W)
             Of one image.
+        empty : callable
+            Makes the result's array, as `numpy.empty` does.
 
         Returns
         -------
         ndarray, (N, C, H, W)
         """
-        images = np.zeros((len(adjoint), *shape), adjoint.dtype)
+        images = empty((len(adjoint), *shape), adjoint.dtype)
         if self.ties == "first":
             kernels_for(self.backend, adjoint).max_pool_adjoint(adjoint, record, images)
             return images
+        images[...] = 0
         for index, places, pixels in self._shifts(shape[1:]):
             images[pixels] += record[index][places] * adjoint[places]
         return images

@@ -9,6 +9,7 @@ import numpy as np
 from refsnn import checks
 from refsnn.models.operators.images import image_shape
 from refsnn.models.operators.operator import LinearOperator, Shape, Weights
+from refsnn.models.workspace import Empty
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,13 @@ class Flatten(LinearOperator):
         """(n,): as many entries as before."""
         return (int(np.prod(shape)),)
 
-    def linear(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def linear(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """The same numbers, flat."""
         return inputs.reshape(len(inputs), -1)
 
-    def transpose(self, weights: Weights, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
+    def transpose(
+        self, weights: Weights, adjoint: np.ndarray, shape: Shape, empty: Empty = np.empty
+    ) -> np.ndarray:
         """The same numbers, as before."""
         return adjoint.reshape(len(adjoint), *shape)
 
@@ -63,11 +66,13 @@ class Scale(LinearOperator):
         """As before."""
         return shape
 
-    def linear(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def linear(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """factor z."""
         return inputs * inputs.real.dtype.type(self.factor)
 
-    def transpose(self, weights: Weights, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
+    def transpose(
+        self, weights: Weights, adjoint: np.ndarray, shape: Shape, empty: Empty = np.empty
+    ) -> np.ndarray:
         """factor g."""
         return self.linear(weights, adjoint)
 
@@ -90,11 +95,13 @@ class LearnableScale(LinearOperator):
         """`scale`, one number."""
         return {"scale": (1,)}
 
-    def linear(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def linear(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """kappa z."""
         return weights["scale"] * inputs
 
-    def transpose(self, weights: Weights, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
+    def transpose(
+        self, weights: Weights, adjoint: np.ndarray, shape: Shape, empty: Empty = np.empty
+    ) -> np.ndarray:
         """kappa g."""
         return weights["scale"] * adjoint
 
@@ -147,11 +154,13 @@ class Upsample(LinearOperator):
         channels, height, width = image_shape("factor", "upsampling", shape)
         return channels, self.factor * height, self.factor * width
 
-    def linear(self, weights: Weights, inputs: np.ndarray) -> np.ndarray:
+    def linear(self, weights: Weights, inputs: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         """Tiles."""
         return inputs.repeat(self.factor, axis=2).repeat(self.factor, axis=3)
 
-    def transpose(self, weights: Weights, adjoint: np.ndarray, shape: Shape) -> np.ndarray:
+    def transpose(
+        self, weights: Weights, adjoint: np.ndarray, shape: Shape, empty: Empty = np.empty
+    ) -> np.ndarray:
         """The sum of each tile."""
         channels, height, width = shape
         tiles = adjoint.reshape(len(adjoint), channels, height, self.factor, width, self.factor)
