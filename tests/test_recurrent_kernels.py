@@ -201,3 +201,23 @@ def test_large_logits(backend):
     loss = recurrent_kernels(backend).cross_entropy(outputs, np.array([2, 1]), np.array([1.0, 1.0]), errors)
     assert loss == 2000.0
     np.testing.assert_array_equal(errors, [[0.5, 0, -0.5], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("backend", ["plain", "cpu"])  # a simulated device would take minutes
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
+def test_the_loss_of_many_samples_keeps_its_digits(backend, loss):
+    """In float32 a running total would be off by 1e-3 after a million numbers."""
+    rng = np.random.default_rng(0)
+    outputs, weights = rng.standard_normal((131072, 10)), rng.uniform(0.5, 1.5, 131072)
+    targets = rng.standard_normal((131072, 10)) if loss == "squared_error" else rng.integers(10, size=131072)
+    found = {}
+    for dtype in (np.float32, np.float64):
+        typed = targets.astype(dtype) if loss == "squared_error" else targets
+        errors = np.empty((131072, 10), dtype)
+        kernel = getattr(recurrent_kernels(backend), loss)
+        found[dtype] = kernel(outputs.astype(dtype), typed, weights.astype(dtype), errors)
+        assert type(found[dtype]) is float
+        assert np.isfinite(errors).all()
+    assert found[np.float64] > 0.5
+    assert found[np.float32] == np.float32(found[np.float32])  # summed in the dtype of the outputs
+    assert found[np.float32] == pytest.approx(found[np.float64], rel=1e-6)

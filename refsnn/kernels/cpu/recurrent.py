@@ -6,6 +6,8 @@ after the other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from refsnn.equations.activations import hyperbolic_tangent
@@ -98,16 +100,23 @@ def squared_error(
     outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, errors: np.ndarray
 ) -> complex:
     """See `refsnn.kernels.plain.recurrent.squared_error`."""
-    number = outputs.dtype.type
-    return float(_squared_error(outputs, targets, weights, errors, number(len(outputs)), number(1)))
+    return _loss_of(_squared_error, outputs, targets, weights, errors)
 
 
 def cross_entropy(
     outputs: np.ndarray, labels: np.ndarray, weights: np.ndarray, errors: np.ndarray
 ) -> complex:
     """See `refsnn.kernels.plain.recurrent.cross_entropy`."""
-    number = outputs.dtype.type
-    return float(_cross_entropy(outputs, labels, weights, errors, number(len(outputs)), number(1)))
+    return _loss_of(_cross_entropy, outputs, labels, weights, errors)
+
+
+def _loss_of(
+    kernel: Callable, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, errors: np.ndarray
+) -> float:
+    """Losses of the samples are summed in pairs: a running total in float32 forgets the small ones."""
+    losses, number = np.empty(len(outputs), outputs.dtype), outputs.dtype.type
+    kernel(outputs, targets, weights, errors, losses, number(len(outputs)), number(1))
+    return float(losses.sum())
 
 
 # ---- compiled ---------------------------------------------------------------------------------------------
@@ -218,19 +227,18 @@ def _gru_backward(gates, before, adjoint, drive_adjoint, recurrent_adjoint, one)
 
 
 @compiled
-def _squared_error(outputs, targets, weights, errors, samples, one):
-    loss = one - one
+def _squared_error(outputs, targets, weights, errors, losses, samples, one):
     for b in range(outputs.shape[0]):
         y, target, e, weight = outputs[b], targets[b], errors[b], weights[b]
+        loss = one - one
         for c in range(y.size):
             e[c] = output_error(y[c], target[c], weight, samples)
             loss += squared_error_equation(y[c], target[c], weight, samples, one)
-    return loss
+        losses[b] = loss
 
 
 @compiled
-def _cross_entropy(outputs, labels, weights, errors, samples, one):
-    loss = one - one
+def _cross_entropy(outputs, labels, weights, errors, losses, samples, one):
     for b in range(outputs.shape[0]):
         y, label, e, weight = outputs[b], labels[b], errors[b], weights[b]
         highest, total = y[0], one - one
@@ -241,5 +249,4 @@ def _cross_entropy(outputs, labels, weights, errors, samples, one):
             total += e[c]
         for c in range(y.size):
             e[c] = output_error(e[c] / total, (c == label) * one, weight, samples)
-        loss += weighted_cross_entropy(total, y[label] - highest, weight, samples)
-    return loss
+        losses[b] = weighted_cross_entropy(total, y[label] - highest, weight, samples)
