@@ -108,6 +108,17 @@ def save(path: Path, state: TrainingState, rng: np.random.Generator, fingerprint
         ),
         "diagnostics": json.dumps(plain(state.diagnostics)),
     }
+    write(path, arrays, texts)
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> None:
+    """Write arrays and texts as one file; a kill at any moment leaves the old file or the new one.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder is gone.
+    """
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
@@ -137,6 +148,43 @@ def load(
     ValueError
         If the file is damaged, or belongs to another training: says in what they differ.
     """
+    arrays, texts = read_of(path, fingerprint)
+    rng.bit_generator.state = json.loads(texts["generator"])
+    return TrainingState(
+        parameters={name: arrays[f"parameters/{name}"] for name in state.parameters},
+        velocity={name: arrays[f"velocity/{name}"] for name in state.velocity},
+        running={
+            node: {name: arrays[f"running/{node}/{name}"] for name in statistics}
+            for node, statistics in state.running.items()
+        },
+        order=arrays.get("order"),
+        batch_losses=arrays["batch_losses"].tolist(),
+        curves={name: arrays[f"curves/{name}"].tolist() for name in CURVES},
+        diagnostics=json.loads(texts["diagnostics"]),
+        **json.loads(texts["counters"]),
+    )
+
+
+def read_of(path: Path, fingerprint: Mapping[str, str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays and texts of the checkpoint of one training.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file, with the texts "format" and "fingerprint" (JSON).
+    fingerprint : dict of str to str
+        Of the training that wants to go on.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+    texts : dict of str to str
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or belongs to another training: says in what they differ.
+    """
     arrays, texts = _read(path)
     if texts.get("format") != FORMAT:
         raise ValueError(
@@ -154,20 +202,7 @@ def load(
             f"{path}: expected a checkpoint of this training, got one of another; they differ in "
             f"{'; '.join(differences)}.  Name another folder, or delete the file to start anew"
         )
-    rng.bit_generator.state = json.loads(texts["generator"])
-    return TrainingState(
-        parameters={name: arrays[f"parameters/{name}"] for name in state.parameters},
-        velocity={name: arrays[f"velocity/{name}"] for name in state.velocity},
-        running={
-            node: {name: arrays[f"running/{node}/{name}"] for name in statistics}
-            for node, statistics in state.running.items()
-        },
-        order=arrays.get("order"),
-        batch_losses=arrays["batch_losses"].tolist(),
-        curves={name: arrays[f"curves/{name}"].tolist() for name in CURVES},
-        diagnostics=json.loads(texts["diagnostics"]),
-        **json.loads(texts["counters"]),
-    )
+    return arrays, texts
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
