@@ -29,6 +29,7 @@ from refsnn.algorithms.memory_efficient_bptt import sizes_of
 from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.models.attentive.core import AttentiveCore
 from refsnn.models.attentive.network import AttentiveNetwork
+from refsnn.models.attentive.run import spread
 from refsnn.models.contract import Parameters, State
 from refsnn.models.working_core import WorkingCore
 from refsnn.schedules.planning import plan
@@ -82,12 +83,9 @@ class _Recorded(Hooks):
         self.threshold_slots = np.full((core.steps, core.batch), -1)
 
     def on_first_visit(self, step: int, state: State) -> None:
-        reading = self.core.reading
         self.outputs[step - 1] = self.core.read_out()
-        self.threshold_slots[step - 1] = reading.threshold_slot
-        for sample, count in enumerate(reading.survivors):
-            row = self.weights[step - 1, sample]
-            row[reading.chosen[sample, :count]] = reading.weights[sample, :count]
+        self.threshold_slots[step - 1] = self.core.reading.threshold_slot
+        spread(self.core, self.weights[step - 1])
 
 
 def sparse_attentive_backtracking(

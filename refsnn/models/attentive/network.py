@@ -134,12 +134,13 @@ class AttentiveNetwork:
             checks.choice(name, getattr(self, name), known)
         if self.score_width is not None:
             checks.count("score_width", self.score_width)
-        if isinstance(self.detached, str):
+        if not isinstance(self.detached, (tuple, list)):
             raise TypeError(
                 f"detached: expected a tuple of names such as ('query', 'key'), got {self.detached!r}"
             )
         for name in self.detached:
             checks.choice("detached", name, MENTAL_UPDATES["none"])
+        object.__setattr__(self, "detached", tuple(self.detached))
         for name in ("norm_shift", "threshold_shift"):
             checks.number(name, getattr(self, name), 0)
         for name in ("empty_memory", "mix_batch", "augmented"):
@@ -233,6 +234,11 @@ class AttentiveNetwork:
         list of str
             One sentence each; none for a sound configuration.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If `steps` is no positive integer.
+
         Examples
         --------
         >>> len(AttentiveNetwork((3, 8, 4), top=2, store_every=2, truncate_every=5).lint(40))
@@ -240,7 +246,7 @@ class AttentiveNetwork:
         """
         found = []
         single = {"paper": 1, "release": 2, "dev": 0}[self.sparsifier]
-        if self.top == single and self.score != "separable":
+        if self.top == single:
             found.append(
                 f"top: with {self.top} and sparsifier {self.sparsifier!r} one memory survives, whose weight "
                 "is 1 whatever its score: the attention gets no gradient; take one more"
@@ -256,12 +262,13 @@ class AttentiveNetwork:
             )
         if steps is None:
             return found
+        checks.count("steps", steps)
         if cut == steps:
             found.append(
                 f"truncate_every: {cut} is the length of the sequence and still cuts before its last step; "
                 "take None to never cut"
             )
-        if self.top > 0 and self.slots_before(steps) <= self.top and self.small_memory == "raw":
+        if 1 < self.slots_before(steps) <= self.top and self.small_memory == "raw":
             found.append(
                 f"top: {self.top} memories are never exceeded within {steps} steps, so that all weights are "
                 "raw scores, neither normalised nor bounded; take fewer, a smaller store_every or "
@@ -335,12 +342,8 @@ class AttentiveNetwork:
         ReminderWarning
             For what `lint` finds at this length.
         """
-        parameters = checks.parameters("parameters", parameters, self.parameter_shapes())
-        dtype = next(iter(parameters.values())).dtype
-        if isinstance(inputs, StaticInput):
-            inputs = np.repeat(np.asarray(inputs.value)[None], inputs.steps, axis=0)
-        inputs = np.ascontiguousarray(checks.float_array("inputs", inputs, ("T", "B", self.widths[0]), dtype))
-        steps, batch = inputs.shape[:2]
+        parameters, inputs = self.check_inputs(parameters, inputs)
+        dtype, (steps, batch) = inputs.dtype, inputs.shape[:2]
         if not isinstance(targets, StepTargets):
             weights = np.zeros(steps, dtype)
             weights[-1 if self.readout == "last" else slice(None)] = (
@@ -350,9 +353,13 @@ class AttentiveNetwork:
             targets = StepTargets(values, weights)
         for name in ("attention.score_weight", "attention.memory_weight"):
             if name in parameters and not parameters[name].any() and self.top > 0:
+                follows = (
+                    "all memories survive with one weight, and gradients are divided by eps_norm"
+                    if self.sparsifier == "dev"
+                    else "no memory is above the threshold: attention can never start"
+                )
                 warnings.warn(
-                    f"parameters[{name!r}]: all 0, so that all scores are equal and no memory is above the "
-                    "threshold: attention can never start; draw it at random",
+                    f"parameters[{name!r}]: all 0, so that all scores are equal and {follows}; draw it at random",
                     ReminderWarning,
                     stacklevel=3,
                 )
@@ -366,6 +373,31 @@ class AttentiveNetwork:
             inputs,
             check_step_targets(self.loss_function, targets, steps, batch, outputs, dtype),
         )
+
+    def check_inputs(self, parameters: Any, inputs: Any) -> tuple[Parameters, np.ndarray]:
+        """The part of `check` that needs no targets.
+
+        Parameters
+        ----------
+        parameters, inputs
+            As in `check`.
+
+        Returns
+        -------
+        tuple
+            The two, as arrays.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Naming the argument, what was expected and what came.
+        """
+        parameters = checks.parameters("parameters", parameters, self.parameter_shapes())
+        dtype = next(iter(parameters.values())).dtype
+        if isinstance(inputs, StaticInput):
+            inputs = np.repeat(np.asarray(inputs.value)[None], inputs.steps, axis=0)
+        array = checks.float_array("inputs", inputs, ("T", "B", self.widths[0]), dtype)
+        return parameters, np.ascontiguousarray(array)
 
 
 def mental_updates(name: str) -> tuple[str, ...]:
