@@ -231,6 +231,102 @@ _ALL = (
             "memory_efficient_bptt/O15",
         ),
     ),
+    Paper(
+        key="lsnn",
+        name="LSNN",
+        title="Long short-term memory and learning-to-learn in networks of spiking neurons",
+        authors="Guillaume Bellec, Darjan Salaj, Anand Subramoney, Robert Legenstein, Wolfgang Maass",
+        reference="NeurIPS 2018, arXiv 1803.09574",
+        link="https://arxiv.org/abs/1803.09574",
+        gives_up="nothing in time: the height of the pseudo-derivative",
+        statement=(
+            "Neurons whose threshold rises with each of their spikes and falls slowly give a recurrent "
+            "spiking network a memory of seconds. A pseudo-derivative of height $\\gamma < 1$ keeps the "
+            "gradient of backpropagation through time from exploding on its way from spike to spike; the way "
+            "through the threshold is not dampened."
+        ),
+        display=(
+            (
+                r"b_{k+1} = \rho\,b_k + (1-\rho)\,z_k,\quad \mathcal{B}_{k+1} = b^0 + \beta\,b_{k+1}",
+                r"v_{k+1} = \alpha\,v_k + (1-\alpha)\,I_k - \delta\,z_k\,\mathcal{B}_{k+1}",
+            ),
+            (
+                r"u_{k+1} = \frac{v_k - \mathcal{B}_{k+1}}{\mathcal{B}_{k+1}},\quad"
+                r" z_{k+1} = \frac{1-m_{k+1}}{\delta}\,H(u_{k+1})",
+                r"\frac{\partial H}{\partial u} := \gamma\,\text{max}(0,\, 1-|u|)",
+            ),
+        ),
+        where=(
+            "$z$ spikes, $v$ potentials, $b$ adaptation, $\\mathcal{B}$ thresholds, $u$ scaled distances, "
+            "$m$ refractory masks, $I$ currents that arrive through delays, $\\delta$ the time step, "
+            "$\\alpha$ and $\\rho$ decays of potential and adaptation, $H$ the step function."
+        ),
+        exact=(
+            "With $H$ replaced by the integral of the pseudo-derivative the adjoint is a true gradient, with "
+            "$\\gamma=0$ that of the spiking network at a fixed spike pattern, and with the recurrent "
+            "transmission stopped it is a recursion forward in time, local to each synapse."
+        ),
+        exact_display=(
+            (
+                r"\epsilon^b_{k+1} = \rho\,\epsilon^b_k + (1-\rho)\,\epsilon^z_k",
+                r"\epsilon^z_{k+1} = \frac{1-m_{k+1}}{\delta}\,\psi(u_{k+1})"
+                r"\left(\frac{\epsilon^v_k}{\mathcal{B}_{k+1}}"
+                r" - \frac{v_k\,\beta\,\epsilon^b_{k+1}}{\mathcal{B}_{k+1}^2}\right)",
+            ),
+            (
+                r"\epsilon^v_{k+1} = \alpha\,\epsilon^v_k + (1-\alpha)\,s_k"
+                r" - \delta\,(\mathcal{B}_{k+1}\,\epsilon^z_k + z_k\,\beta\,\epsilon^b_{k+1})",
+            ),
+        ),
+        headline=("lsnn/O1", "lsnn/O3", "lsnn/O9.growth", "lsnn/O9.memory", "lsnn/O11"),
+    ),
+    Paper(
+        key="sparse_attentive_backtracking",
+        name="Sparse attentive backtracking",
+        title="Sparse Attentive Backtracking: Temporal Credit Assignment Through Reminding",
+        authors=(
+            "Nan Rosemary Ke, Anirudh Goyal, Olexa Bilaniuk, Jonathan Binas, Michael C. Mozer, Chris Pal, "
+            "Yoshua Bengio"
+        ),
+        reference="NeurIPS 2018, arXiv 1809.03702",
+        link="https://arxiv.org/abs/1809.03702",
+        gives_up="most edges through time, for a few that remind",
+        statement=(
+            "Cut the recurrent edges every $k_{trunc}$ steps, and let each step retrieve the $k_{top}$ "
+            "states of its past that score best: credit jumps to them and goes back from there within their "
+            "segment, without a replay of all that lies between."
+        ),
+        display=(
+            (
+                r"a_{t,j} = w_3^{\top}\tanh(W_1 m_j + W_2 \hat{h}_t)",
+                r"w_{t,j} = \frac{\text{max}(0,\, a_{t,j}-\delta_t)}{U_t}",
+                r"s_t = \sum_j w_{t,j}\, m_j,\quad h_t = \hat{h}_t + s_t",
+            ),
+        ),
+        where=(
+            "$\\hat{h}_t$ is what the cell gives, $m_j$ one of the past $h$, stored every $k_{att}$ steps, "
+            "$\\delta_t$ the $(k_{top}+1)$-th largest score and $U_t$ the sum of what is above it."
+        ),
+        exact=(
+            "What the sweep computes is the derivative of one function: that in which $h$ and $c$ at the "
+            "cuts are constants of the run itself. The threshold's memory gets credit too, though its weight "
+            "is 0; one memory alone has weight 1 whatever its score, and teaches the attention nothing. "
+            "Where $k_{att}$ is a multiple of $k_{trunc}$, credit that has jumped goes back one step only."
+        ),
+        exact_display=(
+            (
+                r"\bar{u}_j = \frac{\bar{w}_j - \sum_l \bar{w}_l w_l}{U}",
+                r"\bar{a}_j = \bar{u}_j,\quad \bar{a}_\theta = -\sum_j \bar{u}_j",
+            ),
+        ),
+        headline=(
+            "sparse_attentive_backtracking/O1",
+            "sparse_attentive_backtracking/O3",
+            "sparse_attentive_backtracking/O9",
+            "sparse_attentive_backtracking/O13",
+            "sparse_attentive_backtracking/O19",
+        ),
+    ),
 )
 
 PAPERS: dict[str, Paper] = {entry.key: entry for entry in _ALL}

@@ -41,7 +41,6 @@ from refsnn.models.adaptive.core import (
 from refsnn.models.adaptive.network import AdaptiveSpikingNetwork
 from refsnn.models.adaptive.run import Run, empty_states, pull_windows
 from refsnn.models.contract import Parameters, State
-from refsnn.models.recurrent.cell import LOSS_SUM
 
 _DIRECT = "spikes", "potential", "threshold"
 
@@ -405,7 +404,7 @@ def _core(model: Any, parameters: Any, inputs: Any, targets: Any, backend: str) 
 
 
 def _first_state(core: AdaptiveCore, given: State | None) -> State:
-    core.start(None if given is None else {k: v for k, v in given.items() if k != LOSS_SUM})
+    core.start(given)
     return core.before.copies()
 
 

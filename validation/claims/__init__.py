@@ -2,9 +2,18 @@
 
 from validation.claims import (
     equilibrium_propagation,
+    lsnn,
     memory_efficient_bptt,
     ottt,
     rate_backpropagation,
+    sparse_attentive_backtracking,
 )
 
-__all__ = ["equilibrium_propagation", "memory_efficient_bptt", "ottt", "rate_backpropagation"]
+__all__ = [
+    "equilibrium_propagation",
+    "lsnn",
+    "memory_efficient_bptt",
+    "ottt",
+    "rate_backpropagation",
+    "sparse_attentive_backtracking",
+]
