@@ -359,7 +359,8 @@ class AttentiveNetwork:
                     else "no memory is above the threshold: attention can never start"
                 )
                 warnings.warn(
-                    f"parameters[{name!r}]: all 0, so that all scores are equal and {follows}; draw it at random",
+                    f"parameters[{name!r}]: all 0, so that all scores are equal and {follows}; draw it at "
+                    "random",
                     ReminderWarning,
                     stacklevel=3,
                 )
