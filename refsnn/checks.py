@@ -177,8 +177,20 @@ def instance(name: str, value: Any, kind: type, example: str) -> Any:
     3
     """
     if isinstance(value, type) or not isinstance(value, kind):  # a class has all that a protocol asks for
-        raise TypeError(f"{name}: expected a {kind.__name__} such as {example}, got {value!r}")
+        raise TypeError(f"{name}: expected a {kind.__name__} such as {example}, got {shortened(value)}")
     return value
+
+
+def shortened(value: Any, length: int = 200) -> str:
+    """How a value looks, cut where it becomes too long for a message.
+
+    Examples
+    --------
+    >>> shortened("a" * 10, 5)
+    "'aaaa..."
+    """
+    text = repr(value)
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def number(

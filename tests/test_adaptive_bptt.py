@@ -1,4 +1,4 @@
-"""BPTT through adaptive neurons: the same bits by every way, chunks, penalties, dtypes, inputs of every kind."""
+"""BPTT through adaptive neurons: the same bits by every way, chunks, penalties, dtypes, kinds of input."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def problem(rng, model, steps=STEPS):
         labels, weights = rng.integers(0, 3, (2, BATCH)), rng.uniform(0.3, 2, (2, BATCH))
         targets = WindowTargets([2, steps // 2], [steps // 4, steps - 1], labels, weights)
         before = (rng.random((30, BATCH, 4)) < 0.4) * 1.0
-        state = model.carried(adaptive_bptt(model, parameters, before, None).final_state)
+        state = model.for_next_sequence(adaptive_bptt(model, parameters, before, None).final_state)
         found = adaptive_bptt(model, parameters, inputs, targets, initial_state=state)
         alive = 0.02 < found.diagnostics.spike_rates["layer.1"] < 0.5
         if alive and all(np.abs(value).max() > 1e-6 for value in found.gradients.values()):

@@ -84,7 +84,7 @@ def test_in_mid_sequence_with_noise_and_a_loss_of_ones_own():
     rng = np.random.default_rng(4)
     model = network(rng)
     parameters, inputs, targets = arguments(rng, model)
-    start = model.carried(adaptive_bptt(model, parameters, inputs, None).final_state)
+    start = model.for_next_sequence(adaptive_bptt(model, parameters, inputs, None).final_state)
     drive = DrivenInput(SpikeEvents.from_array(inputs), noise=0.05 * rng.standard_normal((40, 2, 6)))
     options = {
         "cotangents": {

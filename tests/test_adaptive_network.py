@@ -117,7 +117,7 @@ def test_a_last_state_goes_on_with_a_new_filter():
     model = network(rng)
     parameters = model.initialise(rng, gain=1.5)
     last = adaptive_bptt(model, parameters, np.ones((30, 2, 4)), None).final_state
-    carried = model.carried(last)
+    carried = model.for_next_sequence(last)
     assert last["readout.trace"].any()
     for name, value in carried.items():
         if name.startswith("readout"):

@@ -162,7 +162,7 @@ def test_starts_and_adjoints(name):
             core.start(state | {first: wrong})
         with pytest.raises(error, match=rf"^adjoint\['{first}'\]: {message}"):
             core.seed({first: wrong})
-    with pytest.raises(ValueError, match=r"^adjoint: expected entries among .* got \['hidden'\]"):
+    with pytest.raises(ValueError, match=r"^final_adjoint: expected entries among .* got \['hidden'\]"):
         core.seed({"hidden": state[first]})
     with pytest.raises(ValueError, match=r"^backend: expected one of 'plain', 'cpu', 'cuda', got 'gpu'"):
         network.working_core(parameters, inputs, None, backend="gpu")

@@ -33,7 +33,7 @@ class Small:
             self.network, parameters, task.inputs, recall.windows(task), initial_state=state
         )
         figures = {"loss": result.loss, "rate": result.rates.mean()}
-        return Outcome(result.gradients, figures, self.network.carried(result.final_state))
+        return Outcome(result.gradients, figures, self.network.for_next_sequence(result.final_state))
 
 
 def rewiring(network, rng):

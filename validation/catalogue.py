@@ -38,6 +38,6 @@ def select(patterns: Iterable[str]) -> list[Claim]:
             papers = sorted({entry.paper for entry in claims})
             raise ValueError(
                 f"claims: expected a paper ({', '.join(papers)}) or an id such as {claims[0].id}, "
-                f"got {pattern!r}; `python -m validation --list` shows them all"
+                f"got {pattern!r}; `python -m validation --list` shows them all, and the experiments"
             )
     return [entry for entry in claims if entry.id in patterns or entry.paper in patterns]

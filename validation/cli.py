@@ -35,7 +35,9 @@ def parser() -> argparse.ArgumentParser:
             "run; the seed is printed, and --seed draws the same again, for one claim as for all."
         ),
     )
-    command.add_argument("names", nargs="*", metavar="NAME", help="a paper, or one of its claims: paper/id")
+    command.add_argument(
+        "names", nargs="*", metavar="NAME", help="a paper, one of its claims, or an experiment: paper/id"
+    )
     command.add_argument("--list", action="store_true", help="print ids, statements and bounds, and stop")
     command.add_argument(
         "--json", type=Path, metavar="FILE", help="write the records as a list of JSON objects"
@@ -77,11 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from validation.catalogue import select  # loads every claim: not before the command line is understood
 
     try:
-        claims = select(options.names)
+        options.named = named_experiments(options.names)
+        rest = [name for name in options.names if name not in {entry.id for entry in options.named}]
+        claims = select(rest) if rest or not options.named else []
         if options.report is None and not options.names:
             options.report = Path(REPORT)
         for option in ("checkpoints", "budget"):
-            if getattr(options, option) is not None and not options.experiments:
+            if getattr(options, option) is not None and not (options.experiments or options.named):
                 raise ValueError(
                     f"--{option}: expected --experiments with it, got none; only they train for long"
                 )
@@ -96,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     printer = Printer()
     try:
         if options.list:
-            printer.listing(claims)
+            printer.listing(claims, experiments())
             return GOOD
         return Run(claims, options, printer).work()
     except KeyboardInterrupt:
@@ -157,14 +161,18 @@ class Run:
 
     def experiments(self) -> list[Experiment]:
         """The experiments that this run asks for."""
+        named = self.options.named
         wanted = self.options.experiments or not (self.options.names or self.options.claims_only)
         if not wanted:
-            return []
+            return list(named)
         return [
             entry
             for entry in experiments()
-            if (self.options.experiments or not entry.long)
-            and (entry.paper in self.papers or not self.options.names)
+            if entry in named
+            or (
+                (self.options.experiments or not entry.long)
+                and (entry.paper in self.papers or not self.options.names)
+            )
         ]
 
     def allowance(self) -> Allowance:
@@ -193,6 +201,13 @@ class Run:
             "bold red" if bad or trouble else "bold green",
         )
         return BAD if bad or trouble else GOOD
+
+
+def named_experiments(names: Sequence[str]) -> list[Experiment]:
+    """The experiments that are asked for by their ids."""
+    if not any("/" in name for name in names):
+        return []
+    return [entry for entry in experiments() if entry.id in names]
 
 
 def fresh_seed() -> int:

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from validation.experiments import Experiment
 from validation.ledger import Claim, Record
 from validation.papers import paper
 from validation.wording import bound_text, control_text, duration, measured_text, number_text
@@ -144,8 +145,8 @@ class Printer:
             return text
         return text[: room - 1] + "…" if room > 8 else ""
 
-    def listing(self, claims: Sequence[Claim]) -> None:
-        """Ids, statements, bounds."""
+    def listing(self, claims: Sequence[Claim], trainings: Sequence[Experiment] = ()) -> None:
+        """Ids, statements, bounds; and the experiments."""
         for key in dict.fromkeys(entry.paper for entry in claims):
             about = paper(key)
             self.line(f"{about.name}. {about.title}. {about.reference}".rstrip(". "), "bold")
@@ -153,6 +154,10 @@ class Printer:
                 self.line(f"  {entry.id}", "cyan")
                 self.line(f"      {entry.statement} [{entry.source}]")
                 self.line(f"      {entry.metric} {bound_text(entry)}; control: {entry.control}", "dim")
+            for training in (training for training in trainings if training.paper == key):
+                self.line(f"  {training.id}", "magenta")
+                how = "training of minutes" if training.long else "training"
+                self.line(f"      {training.title} [{how}]")
             self.line()
 
 

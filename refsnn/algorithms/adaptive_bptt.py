@@ -26,20 +26,12 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.algorithms.result import Diagnostics, GradientResult
+from refsnn.algorithms.spike_raster import RunResult, SpikeRaster, best_segment
 from refsnn.kernels.adaptive import Cotangents
-from refsnn.models.adaptive.core import (
-    ADAPTATION,
-    AVERAGE,
-    COUNTER,
-    CURRENTS,
-    POTENTIAL,
-    REFRACTORY,
-    SPIKES,
-    TRACE,
-    AdaptiveCore,
-)
+from refsnn.models.adaptive.core import AVERAGE, AdaptiveCore
 from refsnn.models.adaptive.network import AdaptiveSpikingNetwork
-from refsnn.models.adaptive.run import Run, empty_states, pull_windows
+from refsnn.models.adaptive.neuron import AdaptiveNeuron
+from refsnn.models.adaptive.run import Run
 from refsnn.models.contract import Parameters, State
 
 _DIRECT = "spikes", "potential", "threshold"
@@ -78,6 +70,28 @@ class RateRegulariser:
         checks.number("target", self.target, 0)
         if not isinstance(self.compat_rate_dt, bool):
             raise TypeError(f"compat_rate_dt: expected True or False, got {self.compat_rate_dt!r}")
+
+    def fits(self, neuron: AdaptiveNeuron) -> None:
+        """Refuse a target that these neurons cannot reach.
+
+        Parameters
+        ----------
+        neuron : AdaptiveNeuron
+            For its refractory period and time step.
+
+        Raises
+        ------
+        ValueError
+            Where it is in other units, most likely.
+        """
+        highest = 1 / ((neuron.refractory + 1) * neuron.time_step)
+        if self.compat_rate_dt:
+            highest /= neuron.time_step
+        if self.target > highest:
+            raise ValueError(
+                f"regulariser.target: expected spikes per ms, at most {highest:.3g} with {neuron.refractory} "
+                f"refractory steps of {neuron.time_step} ms, got {self.target}; 10 Hz are 0.01"
+            )
 
     def of(self, total: np.ndarray, cells: int, time_step: float) -> tuple[float, np.ndarray]:
         """The penalty, and its derivative by each spike of each neuron.
@@ -153,14 +167,16 @@ def adaptive_bptt(
     inputs : ndarray, (T, B, n_in), StaticInput, SpikeEvents or DrivenInput
         What each step hears.
     targets : WindowTargets, StepTargets, array_like or None
-        What the read-out should be; None for no such loss.
+        What the read-out should be: `WindowTargets.at_the_end(T, length, labels)` for one answer.  A plain
+        array is wanted at every step, and the losses of the steps are added up.  None for no such loss.
     regulariser : RateRegulariser, optional
-        A penalty on mean rates.
+        A penalty on mean rates; of the parts of a sequence it is not that of the whole.
     cotangents : dict of str to ndarray, optional
         Direct derivatives of a loss of your own by "spikes" (z_{k+1}), "potential" (v_{k+1}) and "threshold"
         (B_{k+1}), each (T, B, n).
     initial_state : dict of str to ndarray, optional
-        Zeros by default; the last state of another run goes through `model.carried` first.
+        Zeros by default.  The second part of a sequence begins with the `final_state` of the first, as it is;
+        another sequence that is to find warm neurons with `model.for_next_sequence(final_state)`.
     final_adjoint : dict of str to ndarray, optional
         dL/d(last state) of what comes after, as `initial_gradients` of that part.
     input_gradients : bool
@@ -185,11 +201,12 @@ def adaptive_bptt(
     >>> result.gradients["layer.1.recurrent_weight"].shape, result.diagnostics.spike_rates["layer.1"] > 0
     ((20, 20), True)
     """
-    core = _core(model, parameters, inputs, targets, backend)
+    core = _core(model, parameters, inputs, targets, backend, regulariser)
     direct = _checked_cotangents(cotangents, core)
     state = _first_state(core, initial_state)
     run = Run(core, core.windows)
     run.forward(state)
+    outputs = run.outputs()
     spikes = run.states.spikes[1:]
     if model.neuron.smooth:
         total = spikes.sum(axis=(0, 1))
@@ -198,13 +215,11 @@ def adaptive_bptt(
     wanted = np.zeros((core.steps if input_gradients else 0, core.batch, model.widths[0]), core.dtype)
 
     core.seed(final_adjoint)
-    loss, by_averages = _window_losses(core, run.averages)
     penalty, rates = _penalty(core, regulariser, total)
-    adjoint = core.adjoint.arrays
-    run.backward(adjoint, Cotangents(direct[0], direct[1], direct[2], by_averages, rates), wanted)
-    bytes_kept = sum(array.nbytes for array in (*run.states, run.arrived, run.averages))
-    by_inputs = wanted if input_gradients else None
-    return _result(core, run, loss, penalty, total, run.averages, bytes_kept, by_inputs)
+    cotangents_of_all = Cotangents(direct[0], direct[1], direct[2], run.pull_windows(), rates)
+    run.backward(core.adjoint.arrays, cotangents_of_all, wanted)
+    run_result = RunResult(outputs, total, run.margin, run.last_state(), run.nbytes)
+    return _result(core, run_result, penalty, wanted if input_gradients else None)
 
 
 def raster_bptt(
@@ -219,10 +234,10 @@ def raster_bptt(
     final_adjoint: State | None = None,
     backend: str = "cpu",
 ) -> AdaptiveResult:
-    """The same bits from one bit of each neuron and step, and v and b where segments begin.
+    """The same bits from one bit of each neuron and step, and v, b, p, m where segments begin.
 
-    The delay line and the refractory counters at the beginning of a segment follow from the spikes and inputs
-    of the steps before it, potentials and thresholds within it from the same steps run again.
+    The delay line at the beginning of a segment follows from the spikes and inputs of the D - 1 steps before
+    it, potentials, thresholds and the read-out within it from the same steps run again (`SpikeRaster`).
 
     Parameters
     ----------
@@ -251,151 +266,39 @@ def raster_bptt(
     >>> frugal, whole = raster_bptt(network, *arguments), adaptive_bptt(network, *arguments)
     >>> all(np.array_equal(frugal.gradients[name], whole.gradients[name]) for name in whole.gradients)
     True
-    >>> whole.diagnostics.bytes_kept / frugal.diagnostics.bytes_kept > 10
+    >>> whole.diagnostics.bytes_kept / frugal.diagnostics.bytes_kept > 6
     True
     """
-    core = _core(model, parameters, inputs, targets, backend)
+    core = _core(model, parameters, inputs, targets, backend, regulariser)
     if model.neuron.smooth:
         raise ValueError(
             "model: expected spikes that are 0 or 1 / time_step, got neuron.smooth=True; use adaptive_bptt"
         )
     state, steps = _first_state(core, initial_state), core.steps
-    length = min(steps, _best_segment(model, steps) if segment is None else checks.count("segment", segment))
-    raster = Raster(core, state, length)
-    averages, total, margin = raster.forward(state)
+    length = min(steps, best_segment(steps) if segment is None else checks.count("segment", segment))
+    raster = SpikeRaster(core, state, length)
+    run_result = raster.forward()
 
     core.seed(final_adjoint)
-    loss, by_averages = _window_losses(core, averages)
-    penalty, rates = _penalty(core, regulariser, total)
-    adjoint, nothing = core.adjoint.arrays, np.zeros((0, core.batch, model.widths[1]), core.dtype)
+    penalty, rates = _penalty(core, regulariser, run_result.total)
+    nothing = np.zeros((0, core.batch, model.widths[1]), core.dtype)
     no_inputs = np.zeros((0, core.batch, model.widths[0]), core.dtype)
     for number in reversed(range(raster.count)):
         run = raster.again(number)
-        run.backward(adjoint, Cotangents(nothing, nothing, nothing, by_averages, rates), no_inputs)
-    run.margin = margin
-    kept = raster.nbytes + averages.nbytes
-    return _result(core, run, loss, penalty, total, averages, kept, None, raster.last_state)
+        run.backward(
+            core.adjoint.arrays, Cotangents(nothing, nothing, nothing, run.pull_windows(), rates), no_inputs
+        )
+    return _result(core, run_result, penalty, None)
 
 
-class Raster:
-    """The spikes of a run at one bit each, and what is needed to run any segment of it again.
-
-    Parameters
-    ----------
-    core : AdaptiveCore
-        Network, parameters and inputs.
-    state : dict of str to ndarray
-        Before the first step.
-    length : int
-        Steps of a segment.
-    """
-
-    def __init__(self, core: AdaptiveCore, state: State, length: int) -> None:
-        self.core, self.start, self.length = core, state, length
-        self.count = -(-core.steps // length)
-        n = core.wiring.network.widths[1]
-        shape = length + 1, core.batch, n
-        self.memory = empty_states(shape, core.dtype)
-        self.bits = np.zeros((core.steps, core.batch, -(-n // 8)), np.uint8)
-        self.begun = np.zeros((self.count, 2, core.batch, n), core.dtype)
-        self.last_state: State = {}
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that are kept, the segment at hand included."""
-        return sum(array.nbytes for array in (*self.memory, self.bits, self.begun))
-
-    def forward(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The whole run, segment by segment.
-
-        Parameters
-        ----------
-        state : dict of str to ndarray
-            Before the first step.
-
-        Returns
-        -------
-        averages, total, margin : ndarray
-            Means of the windows (W, B, n), sum of all spikes (n,), smallest |u| (1,).
-        """
-        core, windows = self.core, self.core.windows
-        n = core.wiring.network.widths[1]
-        averages = np.zeros((0 if windows is None else len(windows.values), core.batch, n), core.dtype)
-        counts, margin = np.zeros(n, np.int64), np.full(1, np.inf, core.margin.dtype)
-        for number in range(self.count):
-            self.begun[number] = state[POTENTIAL], state[ADAPTATION]
-            run = self._run(number)
-            run.forward(state, averages)
-            fired = run.states.spikes[1:] > 0
-            self.bits[run.first - 1 : run.first - 1 + run.steps] = np.packbits(fired, axis=-1)
-            counts += np.count_nonzero(fired, axis=(0, 1))
-            np.minimum(margin, run.margin, out=margin)
-            state = run.last_state()
-        self.last_state = state
-        return averages, counts * core.options[1].spike_height, margin
-
-    def again(self, number: int) -> Run:
-        """A segment as it was.
-
-        Parameters
-        ----------
-        number : int
-            Which, from 0.
-
-        Returns
-        -------
-        Run
-        """
-        run = self._run(number)
-        run.forward(self._state_before(number), np.empty_like(run.averages))
-        return run
-
-    def _run(self, number: int) -> Run:
-        first = number * self.length + 1
-        last = min(first + self.length - 1, self.core.steps)
-        return Run(self.core, self.core.windows, first, last, self.memory)
-
-    def _spikes(self, step: int) -> np.ndarray:
-        """z after step k, counted from 1."""
-        if step == 0:
-            return self.start[SPIKES]
-        n = self.core.wiring.network.widths[1]
-        peak = self.core.options[1].spike_height
-        return np.unpackbits(self.bits[step - 1], axis=-1, count=n) * peak
-
-    def _state_before(self, number: int) -> State:
-        """z, the counter and the delay line from spikes and inputs before the segment."""
-        if number == 0:
-            return self.start
-        before, core = number * self.length, self.core
-        slots, refractory = self.start[CURRENTS].shape[1], core.options[1].refractory
-        since = max(0, before - max(slots - 1, refractory))
-        counter, currents = self.start[REFRACTORY].copy(), np.zeros_like(self.start[CURRENTS])
-        if since == 0:
-            currents[...] = self.start[CURRENTS]
-        else:
-            counter[...] = 0
-        spikes = np.stack([self._spikes(step) for step in range(since, before + 1)])
-        sent = core.heard_in(since + 1, before), core.wiring.into, core.wiring.back
-        core.kernel.transmit(*sent, spikes[:-1], currents)
-        for fired in spikes[1:] > 0:
-            counter = np.where(fired, refractory, np.maximum(counter - 1, 0)).astype(COUNTER)
-        potential, adaptation = self.begun[number]
-        nothing = np.zeros_like(potential)
-        return {
-            SPIKES: self._spikes(before), POTENTIAL: potential, ADAPTATION: adaptation, CURRENTS: currents,
-            REFRACTORY: counter, TRACE: nothing, AVERAGE: nothing,
-        }  # fmt: skip
-
-
-def _best_segment(model: AdaptiveSpikingNetwork, steps: int) -> int:
-    """Where v and b at the beginnings, 2 T / length of them, and 3 length of a segment are least together."""
-    return max(1, round(np.sqrt(2 * steps / 3)))
-
-
-def _core(model: Any, parameters: Any, inputs: Any, targets: Any, backend: str) -> AdaptiveCore:
+def _core(
+    model: Any, parameters: Any, inputs: Any, targets: Any, backend: str, regulariser: RateRegulariser | None
+) -> AdaptiveCore:
     """Through the door."""
     checks.instance("model", model, AdaptiveSpikingNetwork, "AdaptiveSpikingNetwork((4, 20, 2))")
+    if regulariser is not None:
+        checks.instance("regulariser", regulariser, RateRegulariser, "RateRegulariser(0.1)")
+        regulariser.fits(model.neuron)
     if targets is None:
         parameters, inputs = model.check_inputs(parameters, inputs)
         return model.working_core(parameters, inputs, None, backend=backend)
@@ -422,50 +325,34 @@ def _checked_cotangents(given: Any, core: AdaptiveCore) -> list[np.ndarray]:
     ]
 
 
-def _window_losses(core: AdaptiveCore, averages: np.ndarray) -> tuple[Any, np.ndarray]:
-    return (0.0, averages) if core.windows is None else pull_windows(core, core.windows, averages)
-
-
 def _penalty(
     core: AdaptiveCore, regulariser: RateRegulariser | None, total: np.ndarray
 ) -> tuple[float, np.ndarray]:
     if regulariser is None:
-        return 0.0, np.zeros_like(total)
-    checks.instance("regulariser", regulariser, RateRegulariser, "RateRegulariser(0.1)")
-    penalty, by_spike = regulariser.of(
-        total.astype(np.float64), core.steps * core.batch, core.wiring.network.neuron.time_step
-    )
+        return 0.0, np.zeros(total.shape, core.dtype)
+    neuron = core.wiring.network.neuron
+    penalty, by_spike = regulariser.of(total.astype(np.float64), core.steps * core.batch, neuron.time_step)
     return penalty, by_spike.astype(core.dtype)
 
 
 def _result(
-    core: AdaptiveCore,
-    run: Run,
-    loss: Any,
-    penalty: float,
-    total: np.ndarray,
-    averages: np.ndarray,
-    bytes_kept: int,
-    input_gradients: np.ndarray | None,
-    last_state: State | None = None,
+    core: AdaptiveCore, run: RunResult, penalty: float, input_gradients: np.ndarray | None
 ) -> AdaptiveResult:
-    rates = total / (core.steps * core.batch)
-    outputs = np.array([core.read(average).copy() for average in averages])
-    state = run.last_state() if last_state is None else last_state
+    rates = run.total / (core.steps * core.batch)
     return AdaptiveResult(
-        loss=float(loss),
+        loss=float(core.loss),
         gradients=core.gradients,
         diagnostics=Diagnostics(
             steps_executed=core.steps,
-            bytes_kept=bytes_kept,
-            outputs=core.read(state[AVERAGE]).copy(),
+            bytes_kept=run.bytes_kept,
+            outputs=core.read(run.last_state[AVERAGE]).copy(),
             spike_rates={"layer.1": float(rates.mean() * core.wiring.network.neuron.time_step)},
             margin=float(run.margin[0]),
         ),
         penalty=penalty,
-        window_outputs=outputs,
+        window_outputs=run.outputs,
         rates=rates,
         initial_gradients=core.initial_gradients(),
-        final_state=state,
+        final_state=run.last_state,
         input_gradients=input_gradients,
     )

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from refsnn import checks
-from refsnn.algorithms.adaptive_bptt import RateRegulariser
-from refsnn.algorithms.result import Diagnostics, GradientResult
+from refsnn.algorithms.adaptive_bptt import AdaptiveResult, RateRegulariser
+from refsnn.algorithms.result import Diagnostics
 from refsnn.equations.adaptive import (
     before_the_spike,
     leaky_mean,
@@ -59,7 +59,7 @@ def adaptive_eprop(
     cotangents: dict[str, Any] | None = None,
     initial_state: State | None = None,
     backend: str = "cpu",
-) -> GradientResult:
+) -> AdaptiveResult:
     """Gradients from eligibilities and the loss's direct derivative by the spikes, forward in time.
 
     Parameters
@@ -84,8 +84,9 @@ def adaptive_eprop(
 
     Returns
     -------
-    GradientResult
-        The loss without the penalty, the gradients with it; `bytes_kept` does not depend on T.
+    AdaptiveResult
+        The loss without the penalty, the gradients with it; `bytes_kept` does not depend on T.  No gradients
+        by the first state or the inputs.
 
     Raises
     ------
@@ -104,6 +105,9 @@ def adaptive_eprop(
     True
     """
     checks.instance("model", model, AdaptiveSpikingNetwork, "AdaptiveSpikingNetwork((4, 20, 2))")
+    if regulariser is not None:
+        checks.instance("regulariser", regulariser, RateRegulariser, "RateRegulariser(0.1)")
+        regulariser.fits(model.neuron)
     windows = None
     if targets is None:
         parameters, inputs = model.check_inputs(parameters, inputs)
@@ -115,34 +119,42 @@ def adaptive_eprop(
     core.seed()
     synapses = Eligibilities(core)
     by_average = np.zeros((core.batch, model.widths[1]), core.dtype)
-    spikes = np.zeros(model.widths[1], core.dtype)
+    spikes, outputs = np.zeros(model.widths[1], core.dtype), []
     for step in range(1, core.steps + 1):
         core.forward(step)
         synapses.follow(step)
         spikes += core.after.arrays[SPIKES].sum(axis=0)
         if windows is not None and windows.window[step - 1] >= 0:
             core.loss += core.step_loss(step)
+            outputs.append(core.read(core.after.arrays[AVERAGE]).copy())
             core.pull_readout(core.after.arrays[AVERAGE], by_average)
             synapses.learn(by_average, synapses.average)
         for name, learning_signal in direct.items():
             synapses.learn(learning_signal[step - 1], getattr(synapses, name))
         np.copyto(core.before.memory, core.after.memory)
+    penalty = 0.0
     if regulariser is not None:
-        checks.instance("regulariser", regulariser, RateRegulariser, "RateRegulariser(0.1)")
         delta = model.neuron.time_step
-        _, rates = regulariser.of(spikes.astype(np.float64), core.steps * core.batch, delta)
+        penalty, rates = regulariser.of(spikes.astype(np.float64), core.steps * core.batch, delta)
         synapses.learn(np.broadcast_to(rates, by_average.shape).astype(core.dtype), synapses.total)
-    share = spikes / (core.steps * core.batch) * model.neuron.time_step
-    return GradientResult(
+    mean_rates = spikes / (core.steps * core.batch)
+    read = np.array(outputs, core.dtype).reshape(len(outputs), core.batch, model.widths[2])
+    return AdaptiveResult(
         loss=float(core.loss),
         gradients=synapses.gradients(),
         diagnostics=Diagnostics(
             steps_executed=core.steps,
             bytes_kept=synapses.nbytes,
             outputs=core.read(core.after.arrays[AVERAGE]).copy(),
-            spike_rates={"layer.1": float(share.mean())},
+            spike_rates={"layer.1": float(mean_rates.mean() * model.neuron.time_step)},
             margin=float(core.margin[0]),
         ),
+        penalty=penalty,
+        window_outputs=read,
+        rates=mean_rates,
+        initial_gradients={},
+        final_state=core.after.copies(),
+        input_gradients=None,
     )
 
 

@@ -149,14 +149,14 @@ def bptt_over_steps(
 
     adjoint, direct = model.loss_gradient(parameters, states[-1], targets, steps)
     gradients = zeros_like(parameters) | direct
+    uncut = getattr(model, "uncut", model.accumulators)
     for t in reversed(range(steps)):
         adjoint, share = model.step_vjp(parameters, states[t], inputs[t], adjoint)
         for name, value in share.items():
             gradients[name] += value
         if window and (steps - t) % window == 0:
             adjoint = {
-                name: value if name in model.accumulators else np.zeros_like(value)
-                for name, value in adjoint.items()
+                name: value if name in uncut else np.zeros_like(value) for name, value in adjoint.items()
             }
     return GradientResult(
         loss=model.loss(parameters, states[-1], targets, steps),

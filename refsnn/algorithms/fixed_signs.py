@@ -32,7 +32,8 @@ class SignedState:
     Attributes
     ----------
     strengths : dict of str to ndarray
-        theta of the signed matrices, and the other parameters as they are.
+        theta of the signed matrices, and the other parameters as they are; not weights: `rule.weights(state)`
+        are what a network computes with.
     optimiser : OptimiserState
     """
 
@@ -88,8 +89,11 @@ class SignedWeights(ABC):
         if not isinstance(self.signs, Mapping) or not self.signs:
             raise TypeError(f"signs: expected a dict of at least one array of +1 and -1, got {self.signs!r}")
         signs = {
-            name: sign_array(f"signs[{name!r}]", value, ("post", "pre")) for name, value in self.signs.items()
+            name: sign_array(f"signs[{name!r}]", value, ("post", "pre")).copy()
+            for name, value in self.signs.items()
         }
+        for own in signs.values():
+            own.flags.writeable = False
         object.__setattr__(self, "signs", signs)
         checks.instance("optimiser", self.optimiser, Optimiser, "Adam(0.01)")
 
@@ -118,7 +122,7 @@ class SignedWeights(ABC):
 
     def weights(self, state: SignedState) -> Parameters:
         """What the model computes with: w = s theta where theta > 0, else 0; other parameters as they are."""
-        found = dict(self._strengths(state))
+        found = {name: value.copy() for name, value in self._strengths(state).items()}
         for name, signs in self.signs.items():
             strength = found[name]
             found[name] = np.where(strength > 0, signs * strength, strength.dtype.type(0))

@@ -86,9 +86,10 @@ class SpikeEvents(Sequence):
         values = checks.float_array(
             "values", self.values, (len(sources),), kind if kind.kind == "f" else None
         )
-        object.__setattr__(self, "starts", np.ascontiguousarray(starts, np.int64))
-        object.__setattr__(self, "sources", np.ascontiguousarray(sources, np.int32))
-        object.__setattr__(self, "values", np.ascontiguousarray(values))
+        # copies: a kernel believes what was checked here
+        object.__setattr__(self, "starts", np.array(starts, np.int64))
+        object.__setattr__(self, "sources", np.array(sources, np.int32))
+        object.__setattr__(self, "values", np.array(values))
 
     @classmethod
     def from_array(cls, inputs: Any) -> SpikeEvents:

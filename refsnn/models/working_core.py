@@ -123,7 +123,8 @@ class Block:
         """
         if not isinstance(given, Mapping):
             raise TypeError(
-                f"{what}: expected a dict of arrays with entries among {sorted(self.arrays)}, got {given!r}"
+                f"{what}: expected a dict of arrays with entries among {sorted(self.arrays)}, "
+                f"got {checks.shortened(given)}"
             )
         unknown, missing = sorted(given.keys() - self.arrays), sorted(self.arrays.keys() - given)
         if unknown:

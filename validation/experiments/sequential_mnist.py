@@ -159,9 +159,17 @@ def train_row(
     checkpoint = None
     if folder is not None:
         delays = digest({"input": network.delays.input, "recurrent": network.delays.recurrent})
+        neuron = network.neuron
         name = setting.name.replace(",", "").replace(" ", "-").lower()
         checkpoint = Checkpoint(
-            folder / f"sequential-mnist-{name}-seed{SEED}.h5", {"seed": str(SEED), "delays": delays}
+            folder / f"sequential-mnist-{name}-seed{SEED}.h5",
+            {
+                "seed": str(SEED),
+                "delays": delays,
+                "neurons": digest(neuron.of_each(NEURONS)),
+                "options": f"{neuron.scheme}, {neuron.refractory}, {neuron.surrogate}",
+                "batch": f"{BATCH} images, read over {READ} steps, {REGULARISER}",
+            },
         )
 
     def report(stream: Stream) -> None:

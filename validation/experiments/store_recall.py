@@ -91,7 +91,7 @@ class Learner:
         )
         wrong = (result.window_outputs.argmax(axis=-1) != task.bits)[task.recall].mean()
         figures = {"loss": result.loss, "error": wrong, "rate": 1000 * result.rates.mean()}
-        return Outcome(result.gradients, figures, self.network.carried(result.final_state))
+        return Outcome(result.gradients, figures, self.network.for_next_sequence(result.final_state))
 
 
 def solved(stream: Stream) -> bool:

@@ -7,11 +7,10 @@ and goes on from there to the same bits.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -191,10 +190,9 @@ def _described(rule: Rule) -> str:
     """Hyper-parameters of a rule, signs as a digest."""
     if not isinstance(rule, DeepRewiring):
         return repr(rule)
-    shares = plain(dict(rule.connectivity) if isinstance(rule.connectivity, dict) else rule.connectivity)
-    signs = hashlib.sha256(digest(dict(rule.signs)).encode()).hexdigest()[:16]
-    options = f"connectivity {shares}, l1 {rule.l1}, T {rule.temperature}, signs {signs}"
-    return f"DEEP R, {rule.optimiser!r}, {options}"
+    options = {field.name: getattr(rule, field.name) for field in fields(rule)}
+    options["signs"] = digest(dict(rule.signs))[:16]
+    return f"DEEP R, {options}"
 
 
 def _save(checkpoint: Checkpoint, stream: Stream, whose: dict[str, str], rng: np.random.Generator) -> None:

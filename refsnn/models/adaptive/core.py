@@ -202,6 +202,34 @@ class AdaptiveCore(RecurrentCore):
             self._outputs += self.parameters["readout.bias"]
         return self._outputs
 
+    def start(self, state: State | None) -> None:
+        """See `RecurrentCore.start`; spikes are 0 or 1 / time step, counters at most the refractory period.
+
+        Parameters
+        ----------
+        state : dict of str to ndarray, or None
+            As there.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As there, and for other spikes and counters.
+        """
+        super().start(state)
+        counter, refractory = self.before.arrays[REFRACTORY], self.options[1].refractory
+        if ((counter < 0) | (counter > refractory)).any():
+            raise ValueError(
+                f"initial_state[{REFRACTORY!r}]: expected 0 to {refractory} steps, the refractory period of "
+                f"this network, got {counter.min()} to {counter.max()}; the state of another network?"
+            )
+        spikes, peak = self.before.arrays[SPIKES], self.options[1].spike_height
+        if not self.wiring.network.neuron.smooth and ((spikes != 0) & (spikes != peak)).any():
+            other = spikes[(spikes != 0) & (spikes != peak)][0]
+            raise ValueError(
+                f"initial_state[{SPIKES!r}]: expected 0 or 1 / time step = {peak}, got {other}; the state of "
+                "a network with another time step?"
+            )
+
     # -- forward --------------------------------------------------------------------------------------
 
     def advance(self, first: int, last: int) -> None:

@@ -47,7 +47,8 @@ class DrivenInput(Sequence):
         if isinstance(index, slice):
             parts = (None if array is None else array[index] for array in (self.noise, self.masks))
             return DrivenInput(self.inputs[index], *parts)
-        return DrivenStep(self[index : index + 1 or None])
+        first = _within(index, len(self))
+        return DrivenStep(self[first : first + 1])
 
     @property
     def batch(self) -> int:
@@ -117,8 +118,15 @@ class WindowedSequence(Sequence):
         if isinstance(index, slice):
             first, last, _ = index.indices(len(self))
             return WindowedSequence(self.inputs[index], self.windows.part(first, last))
-        index = index % len(self) if -len(self) <= index < len(self) else index
-        return DrivenStep(self.inputs[index : index + 1], self.windows.part(index, index + 1))
+        first = _within(index, len(self))
+        return DrivenStep(self.inputs[first : first + 1], self.windows.part(first, first + 1))
+
+
+def _within(index: int, steps: int) -> int:
+    """A step from 0."""
+    if not -steps <= index < steps:
+        raise IndexError(f"index: expected a step below {steps}, got {index}")
+    return index % steps
 
 
 def check_driven_input(inputs: Any, width: int, neurons: int, dtype: np.dtype) -> DrivenInput:

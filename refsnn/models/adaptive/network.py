@@ -19,6 +19,7 @@ other schemes are in `refsnn.equations.adaptive`.  Weights are (post, pre).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,7 @@ from refsnn.models.contract import Parameters, State, zeros_like
 from refsnn.models.losses import cross_entropy_gradient, mean_squared_error_gradient
 from refsnn.models.recurrent.cell import LOSS_SUM, RecurrentModel
 
+READOUT_TIME = 20.0  # tau_out in ms, of all the paper's networks
 # strictly between 0 and 1, and above 0: where trained neuron constants may be
 _DECAYS = "leak", "adaptation_decay"
 
@@ -70,8 +72,8 @@ class AdaptiveSpikingNetwork(RecurrentModel):
         Constants of the neurons; an `adaptation_strength` of 0 makes a LIF neuron.
     delays : Delays, optional
         Of all connections; none by default.
-    readout_decay : float in [0, 1)
-        kappa = exp(-time_step / tau_out).
+    readout_decay : float in [0, 1), optional
+        kappa = exp(-time_step / tau_out); tau_out = 20 ms by default.
     readout_bias : bool
         Whether the read-out has one.
     trained : tuple of str
@@ -94,7 +96,7 @@ class AdaptiveSpikingNetwork(RecurrentModel):
 
     neuron: AdaptiveNeuron = field(default_factory=AdaptiveNeuron)
     delays: Delays = None  # type: ignore[assignment]
-    readout_decay: float = float(np.exp(-1 / 20))
+    readout_decay: float = None  # type: ignore[assignment]
     readout_bias: bool = True
     trained: tuple[str, ...] = ()
 
@@ -109,6 +111,8 @@ class AdaptiveSpikingNetwork(RecurrentModel):
             object.__setattr__(self, "delays", Delays.none(inputs, neurons))
         checks.instance("delays", self.delays, Delays, "Delays.uniform(rng, 10, inputs=80, neurons=220)")
         self.delays.fits(inputs, neurons)
+        if self.readout_decay is None:
+            object.__setattr__(self, "readout_decay", float(np.exp(-self.neuron.time_step / READOUT_TIME)))
         checks.number("readout_decay", self.readout_decay, 0, 1, high_open=True)
         if not isinstance(self.readout_bias, bool):
             raise TypeError(f"readout_bias: expected True or False, got {self.readout_bias!r}")
@@ -198,20 +202,35 @@ class AdaptiveSpikingNetwork(RecurrentModel):
         state = super().initial_state(parameters, batch)
         return state | {REFRACTORY: np.zeros(state[REFRACTORY].shape, COUNTER)}
 
+    @property
+    def uncut(self) -> frozenset[str]:
+        """The sum of the losses, and trace and mean of the read-out: each step keeps its own error."""
+        return self.accumulators | {TRACE, AVERAGE}
+
     @staticmethod
-    def carried(state: State) -> State:
-        """A last state as the first one of the next sequence: the filter of the read-out starts anew.
+    def for_next_sequence(state: State) -> State:
+        """A last state as the first one of another sequence, whose read-out starts anew.
+
+        Not for the parts of one sequence: these go on from the last state as it is, and their gradients from
+        `initial_gradients` of the part after them.
 
         Parameters
         ----------
         state : dict of str to ndarray
-            After the last step.
+            After the last step: `final_state` of a result.
 
         Returns
         -------
         dict of str to ndarray
             The same with p = m = 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no state of such a network.
         """
+        if not isinstance(state, Mapping) or not {TRACE, AVERAGE} <= state.keys():
+            raise TypeError(f"state: expected the final_state of a result, got {state!r:.80}")
         return dict(state) | {name: np.zeros_like(state[name]) for name in (TRACE, AVERAGE)}
 
     # -- the door -------------------------------------------------------------------------------------
@@ -238,6 +257,11 @@ class AdaptiveSpikingNetwork(RecurrentModel):
         TypeError, ValueError
             Naming the argument, what was expected and what came.
         """
+        if targets is None:
+            raise TypeError(
+                "targets: expected WindowTargets, StepTargets or an array, got None; only adaptive_bptt and "
+                "adaptive_eprop take none, for losses that come by cotangents"
+            )
         parameters, inputs = self.check_inputs(parameters, inputs)
         dtype = np.result_type(*parameters.values())
         windows = check_windows(
@@ -268,13 +292,48 @@ class AdaptiveSpikingNetwork(RecurrentModel):
             values, highest = parameters[f"layer.1.{name}"].real, 1 if name in _DECAYS else np.inf
             above = values >= 0 if name == "adaptation_strength" else values > 0
             if not (above & (values < highest)).all():
+                least = "at least" if name == "adaptation_strength" else "above"
                 raise ValueError(
-                    f"parameters['layer.1.{name}']: expected values above 0"
+                    f"parameters['layer.1.{name}']: expected values {least} 0"
                     + (" and below 1" if highest == 1 else "")
-                    + f", got {values.min()} to {values.max()}; clip them after an update"
+                    + f", got {values.min()} to {values.max()}; `network.within_range(parameters)` after "
+                    "each update keeps them there"
                 )
         dtype = next(iter(parameters.values())).dtype
         return parameters, check_driven_input(inputs, self.widths[0], self.widths[1], dtype)
+
+    def within_range(self, parameters: Parameters) -> Parameters:
+        """Trained constants moved back to where they mean something; all else as it is.
+
+        Parameters
+        ----------
+        parameters : dict of str to ndarray
+            After an update; not changed.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Leak and adaptation decay within (0, 1), strengths not below 0, baselines not below a hundredth of
+            those of `neuron`.
+
+        Examples
+        --------
+        >>> network = AdaptiveSpikingNetwork((4, 20, 2), trained=("leak",))
+        >>> parameters = network.initialise(np.random.default_rng(0))
+        >>> parameters["layer.1.leak"] += 0.2
+        >>> network.within_range(parameters)["layer.1.leak"].max() < 1
+        np.True_
+        """
+        found = dict(parameters)
+        for name in self.trained:
+            value = parameters[f"layer.1.{name}"]
+            shortest = np.finfo(value.dtype).eps
+            low, high = {
+                "adaptation_strength": (0.0, np.inf),
+                "baseline": (self.neuron.of_each(self.widths[1])["baseline"] / 100, np.inf),
+            }.get(name, (shortest, 1 - shortest))
+            found[f"layer.1.{name}"] = np.clip(value, low, high).astype(value.dtype)
+        return found
 
     # -- the model contract ---------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def _each(name: str, value: Any, low: float, high: float | None, low_open: bool)
     limit = np.inf if high is None else high
     if np.ndim(value) == 0:
         return checks.number(name, value, low, limit, low_open=low_open, high_open=high_open)
-    array = checks.float_array(name, value, ("neurons",))
+    array = checks.float_array(name, _as_floats(name, value), ("neurons",))
     for index, one in enumerate(array):
         checks.number(f"{name}[{index}]", float(one), low, limit, low_open=low_open, high_open=high_open)
     return tuple(float(one) for one in array)
@@ -41,10 +41,10 @@ class AdaptiveNeuron:
 
     Parameters
     ----------
-    leak : float or sequence of float, in (0, 1)
-        alpha = exp(-time_step / tau_m), of all neurons or of each.
-    adaptation_decay : float or sequence of float, in (0, 1)
-        rho = exp(-time_step / tau_a).
+    leak : float or sequence of float, in (0, 1), optional
+        alpha = exp(-time_step / tau_m), of all neurons or of each; tau_m = 20 ms by default.
+    adaptation_decay : float or sequence of float, in (0, 1), optional
+        rho = exp(-time_step / tau_a); tau_a = 700 ms by default.
     adaptation_strength : float or sequence of float, >= 0
         beta, in units of the threshold times ms: one spike raises the threshold by beta (1 - rho) / delta.
     baseline : float or sequence of float, > 0
@@ -81,8 +81,8 @@ class AdaptiveNeuron:
     (0.9512, 0.9986)
     """
 
-    leak: float | tuple[float, ...] = float(np.exp(-1 / 20))
-    adaptation_decay: float | tuple[float, ...] = float(np.exp(-1 / 700))
+    leak: float | tuple[float, ...] = None  # type: ignore[assignment]
+    adaptation_decay: float | tuple[float, ...] = None  # type: ignore[assignment]
     adaptation_strength: float | tuple[float, ...] = 1.8
     baseline: float | tuple[float, ...] = 0.01
     refractory: int = 5
@@ -95,7 +95,10 @@ class AdaptiveNeuron:
     smooth: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("leak", "adaptation_decay"):
+        checks.number("time_step", self.time_step, 0, low_open=True)
+        for name, usual in (("leak", 20.0), ("adaptation_decay", 700.0)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, float(np.exp(-self.time_step / usual)))
             object.__setattr__(self, name, _each(name, getattr(self, name), 0, 1, True))
         strength = _each("adaptation_strength", self.adaptation_strength, 0, None, False)
         object.__setattr__(self, "adaptation_strength", strength)
@@ -105,7 +108,6 @@ class AdaptiveNeuron:
             raise ValueError(
                 f"refractory: expected at most {_LONGEST_REFRACTORY} steps, got {self.refractory}"
             )
-        checks.number("time_step", self.time_step, 0, low_open=True)
         checks.choice("scheme", self.scheme, SCHEMES)
         checks.choice("divisor", self.divisor, DIVISORS)
         for name in ("stop_reset", "stop_recurrent", "smooth"):
@@ -220,16 +222,36 @@ class AdaptiveNeuron:
                     f"neuron.{name}: expected one number, or one for each of {count} neurons, got "
                     f"{len(value)}"
                 )
+            if name in ("leak", "adaptation_decay") and not (value < 1).all():
+                raise ValueError(
+                    f"neuron.{name}: expected values that can be told from 1 in {np.dtype(dtype)}, got "
+                    f"{value.max()}; take shorter time constants, or float64"
+                )
             found[name] = np.ascontiguousarray(np.broadcast_to(value, count))
         return found
 
 
 def _decay(name: str, time_constant: Any, time_step: float) -> Any:
     """exp(-delta / tau)."""
-    values = checks.float_array(name, time_constant, None if np.ndim(time_constant) else ())
+    values = checks.float_array(name, _as_floats(name, time_constant))
+    if values.ndim > 1:
+        raise ValueError(
+            f"{name}: expected one time constant, or one for each neuron, got shape {values.shape}"
+        )
     if (values < time_step).any():
         raise ValueError(
             f"{name}: expected time constants of at least one time step ({time_step} ms), got "
             f"{float(values.min())}; a shorter one decays within the step: choose a smaller time_step"
         )
-    return np.exp(-time_step / values)[()]
+    decays = np.exp(-time_step / values)
+    if not (decays < 1).all():
+        raise ValueError(
+            f"{name}: expected time constants that can be told from infinity, got {values.max()}"
+        )
+    return decays[()]
+
+
+def _as_floats(name: str, value: Any) -> np.ndarray:
+    """Whole numbers of ms are welcome too."""
+    array = checks.as_numpy(name, value)
+    return array.astype(np.float64) if array.dtype.kind in "iu" else array

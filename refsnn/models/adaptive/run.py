@@ -6,8 +6,6 @@ first step.  `Run` keeps all of them; what keeps less is in the algorithms.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from refsnn.kernels.adaptive import Adjoints, Cotangents, Heard, States
@@ -67,7 +65,9 @@ class Run:
     states : States
         z, v, b and the refractory counter, each (T + 1, B, n).
     averages : ndarray, (W, B, n)
-        The mean p of each window that has ended.
+        The mean p of each window that ends within these steps.
+    first_window : int
+        The number of the first of them.
     """
 
     def __init__(
@@ -87,9 +87,11 @@ class Run:
         self.states = States(*(array[: self.steps + 1] for array in memory))
         kept = shape if core.wiring.network.trained else (1, 0, 0)
         self.arrived = np.empty((kept[0] - 1, *kept[1:]), core.dtype)
-        part = None if windows is None else windows.part(first - 1, first - 1 + self.steps)
+        part, self.first_window = None, 0
+        if windows is not None:
+            part, self.first_window = windows.alone(first - 1, first - 1 + self.steps)
         self.averaging = core.wiring.averaging(part, self.steps)
-        count = 0 if windows is None else len(windows.values)
+        count = 0 if part is None else len(part.values)
         self.averages = np.zeros((count, core.batch, n), core.dtype)
         self.margin = np.full(1, np.inf, real)
         self.currents = np.empty((core.batch, core.wiring.network.delays.slots, n), core.dtype)
@@ -100,15 +102,13 @@ class Run:
         """The input of these steps."""
         return self.core.heard_in(self.first, self.first + self.steps - 1)
 
-    def forward(self, state: State, averages: np.ndarray | None = None) -> None:
+    def forward(self, state: State) -> None:
         """Run from `state` to the end.
 
         Parameters
         ----------
         state : dict of str to ndarray
             As `network.state_shapes` says.
-        averages : ndarray, (W, B, n), optional
-            Where means go; the run's own by default.
         """
         core, wiring = self.core, self.core.wiring
         for name, array in zip(STATE_NAMES, self.states, strict=True):
@@ -119,8 +119,13 @@ class Run:
             *core.options, wiring.neurons, self.heard, wiring.into, wiring.back,
             States(*(array[:-1] for array in self.states)), States(*(array[1:] for array in self.states)),
             self.currents, self.arrived, self.averaging, self.trace, self.average,
-            self.averages if averages is None else averages, self.margin, core.memory,
+            self.averages, self.margin, core.memory,
         )  # fmt: skip
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what the way back needs."""
+        return sum(array.nbytes for array in (*self.states, self.arrived, self.averages))
 
     def last_state(self) -> State:
         """The state after the last step.
@@ -154,26 +159,27 @@ class Run:
             core.sums._replace(inputs=input_gradients), core.memory,
         )  # fmt: skip
 
+    def pull_windows(self) -> np.ndarray:
+        """Losses of the windows from the last, added to the core's; gradients of the read-out are added too.
 
-def pull_windows(core: AdaptiveCore, windows: CheckedWindows, averages: np.ndarray) -> Any:
-    """Losses of all windows from the last; gradients of the read-out are added, those by the means returned.
+        Returns
+        -------
+        ndarray, (W, B, n)
+            The derivative of the loss by the means.
+        """
+        core, by_averages = self.core, np.empty_like(self.averages)
+        for window in reversed(range(len(self.averages))):
+            core.loss += core.window_loss(self.first_window + window, self.averages[window])
+            core.pull_readout(self.averages[window], by_averages[window])
+        return by_averages
 
-    Parameters
-    ----------
-    core : AdaptiveCore
-        Read-out and loss.
-    windows : CheckedWindows
-        Targets.
-    averages : ndarray, (W, B, n)
-        The mean p of each window.
+    def outputs(self) -> np.ndarray:
+        """The mean read-out of each window that ends within these steps.
 
-    Returns
-    -------
-    float, ndarray
-        The loss, and its derivative by the means, (W, B, n).
-    """
-    by_averages, loss = np.empty_like(averages), core.dtype.type(0).real
-    for window in reversed(range(len(averages))):
-        loss = loss + core.window_loss(window, averages[window])
-        core.pull_readout(averages[window], by_averages[window])
-    return loss, by_averages
+        Returns
+        -------
+        ndarray, (W, B, outputs)
+        """
+        shape = len(self.averages), *self.core.errors.shape
+        read = [self.core.read(average).copy() for average in self.averages]
+        return np.array(read, self.core.dtype).reshape(shape)

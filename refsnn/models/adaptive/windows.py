@@ -132,6 +132,26 @@ class CheckedWindows:
             self.keep[steps], self.share[steps], self.window[steps], self.values, self.weights
         )
 
+    def alone(self, first: int, last: int) -> tuple[CheckedWindows, int]:
+        """Those of some steps, windows that end in them numbered from 0; and the number of the first.
+
+        Parameters
+        ----------
+        first, last : int
+            From the one up to before the other.
+
+        Returns
+        -------
+        CheckedWindows, int
+        """
+        part = self.part(first, last)
+        ended = part.window[part.window >= 0]
+        begin, end = (int(ended[0]), int(ended[-1]) + 1) if len(ended) else (0, 0)
+        own = np.where(part.window >= 0, part.window - begin, -1)
+        return CheckedWindows(
+            part.keep, part.share, own, self.values[begin:end], self.weights[begin:end]
+        ), begin
+
 
 def check_windows(
     loss_function: str, targets: Any, steps: int, batch: int, outputs: int, dtype: np.dtype

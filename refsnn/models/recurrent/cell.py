@@ -201,6 +201,11 @@ class RecurrentModel(ABC):
         """The running sum of the losses."""
         return frozenset({LOSS_SUM})
 
+    @property
+    def uncut(self) -> frozenset[str]:
+        """State entries that truncation does not cut: what only adds up, and a read-out that runs along."""
+        return self.accumulators
+
     def initial_state(self, parameters: Parameters, batch: int) -> State:
         """All zero, no loss yet.
 

@@ -195,7 +195,7 @@ class RecurrentCore(WorkingCore):
             gradient.fill(0)
         self.loss = 0.0
         if adjoint is not None:
-            for name, value in self.adjoint.checked("adjoint", adjoint, whole=False).items():
+            for name, value in self.adjoint.checked("final_adjoint", adjoint, whole=False).items():
                 np.copyto(self.adjoint.arrays[name], value)
 
     # -- one step -------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def weights_of(leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 @claim(
     "lsnn/O11.all",
-    r"The same holds in every scheme with every divisor, with resets stopped or not, by the constants $\alpha$, $\rho$, $\beta$, $b^0$ too, for read-outs through a filter and windows, losses on potentials and thresholds and the penalty on rates, in memory that does not grow with $T$.",
+    r"The same holds in every scheme with every divisor, with resets stopped or not, by the constants $\alpha$, $\rho$, $\beta$, $b^0$ too, for read-outs through a filter and windows, losses on potentials and thresholds and the penalty on rates.",
     source="Bellec 2020; specification, section 4",
     metric="largest error over the largest entry of a parameter, e-prop to BPTT with the recurrence stopped",
     relation="<=",
