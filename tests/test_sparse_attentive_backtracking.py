@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from refsnn.algorithms.sparse_attentive_backtracking import sparse_attentive_backtracking
 from refsnn.kernels import attention_kernels
 from refsnn.models.attentive.network import AttentiveNetwork, ReminderWarning, mental_updates
+from refsnn.models.attentive.run import attentive_run
 from validation.claims.sparse_attentive_backtracking import chunks, reach, vector
 from validation.claims.sparse_attentive_backtracking.problems import BACKENDS, draw, error, leaves_of
 
@@ -319,3 +320,35 @@ def test_the_self_attention_baseline(backend):
             expected[index] = self_attention(changed["tied"], changed, inputs, labels).imag / 1e-30
         assert np.abs(expected).max() > 1e-4, name
         np.testing.assert_allclose(found[name], expected, rtol=1e-9, atol=1e-13, err_msg=name)
+
+
+def test_readings_hold_what_survived_and_no_more():
+    rng = np.random.default_rng(0)
+    network = AttentiveNetwork((3, 6, 4), top=2, store_every=2, truncate_every=5)
+    parameters, inputs = network.initialise(rng), rng.standard_normal((40, 2, 3))
+    run = attentive_run(network, parameters, inputs)
+    assert run.readings.chosen.shape == (40, 2, 2)
+    dense = run.weights
+    for step in range(40):
+        for sample in range(2):
+            slots = run.readings.chosen[step, sample]
+            alive = slots[slots >= 0]
+            assert np.array_equal(np.flatnonzero(dense[step, sample]), alive[dense[step, sample, alive] != 0])
+            assert np.array_equal(
+                dense[step, sample, alive], run.readings.chosen_weights[step, sample, : len(alive)]
+            )
+    learnt = sparse_attentive_backtracking(network, parameters, inputs, rng.integers(0, 4, (40, 2)))
+    assert np.array_equal(learnt.weights, dense)
+    assert np.array_equal(learnt.outputs, run.outputs)
+
+
+def test_outputs_that_are_not_finite_are_said():
+    rng = np.random.default_rng(0)
+    network = AttentiveNetwork((3, 6, 4), top=50, store_every=1, truncate_every=5)
+    parameters = network.initialise(rng)
+    parameters["attention.score_weight"] = np.full(6, 1e200)
+    with (
+        pytest.warns(RuntimeWarning),
+        pytest.raises(FloatingPointError, match="outputs: expected finite numbers"),
+    ):
+        attentive_run(network, parameters, rng.standard_normal((40, 2, 3)))

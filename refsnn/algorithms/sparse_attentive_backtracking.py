@@ -29,7 +29,7 @@ from refsnn.algorithms.memory_efficient_bptt import sizes_of
 from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.models.attentive.core import AttentiveCore
 from refsnn.models.attentive.network import AttentiveNetwork
-from refsnn.models.attentive.run import spread
+from refsnn.models.attentive.run import Readings
 from refsnn.models.contract import Parameters, State
 from refsnn.models.working_core import WorkingCore
 from refsnn.schedules.planning import plan
@@ -45,10 +45,8 @@ class AttentiveResult(GradientResult):
         As of any algorithm; `diagnostics.outputs` is the read-out of the last step.
     outputs : ndarray, (T, B, O)
         Of each step.
-    weights : ndarray, (T, B, N)
-        w_tj; 0 for slots that did not survive or were not there.
-    threshold_slots : ndarray of int, (T, B)
-        Which slot's score was the threshold, -1 for none.
+    readings : Readings
+        What each step has read: survivors, their weights, the slot of the threshold.
     slot_times : ndarray of int, (N,)
         tau(j), the step after which slot j was written.
     reach : ndarray, (T, B)
@@ -63,14 +61,23 @@ class AttentiveResult(GradientResult):
     """
 
     outputs: np.ndarray
-    weights: np.ndarray
-    threshold_slots: np.ndarray
+    readings: Readings
     slot_times: np.ndarray
     reach: np.ndarray
     gap: float
     initial_gradients: State
     final_state: State
     input_gradients: np.ndarray | None
+
+    @property
+    def weights(self) -> np.ndarray:
+        """w_tj, (T, B, N), see `Readings.weights`."""
+        return self.readings.weights()
+
+    @property
+    def threshold_slots(self) -> np.ndarray:
+        """Which slot's score was the threshold, (T, B), -1 for none."""
+        return self.readings.threshold_slots
 
 
 class _Recorded(Hooks):
@@ -79,13 +86,11 @@ class _Recorded(Hooks):
     def __init__(self, core: AttentiveCore) -> None:
         self.core = core
         self.outputs = np.zeros((core.steps, *core.outputs.shape), core.dtype)
-        self.weights = np.zeros((core.steps, core.batch, core.slots), core.dtype)
-        self.threshold_slots = np.full((core.steps, core.batch), -1)
+        self.readings = Readings.of(core)
 
     def on_first_visit(self, step: int, state: State) -> None:
         self.outputs[step - 1] = self.core.read_out()
-        self.threshold_slots[step - 1] = self.core.reading.threshold_slot
-        spread(self.core, self.weights[step - 1])
+        self.readings.note(step, self.core)
 
 
 def sparse_attentive_backtracking(
@@ -175,8 +180,7 @@ def sparse_attentive_backtracking(
             outputs=recorded.outputs[-1],
         ),
         outputs=recorded.outputs,
-        weights=recorded.weights,
-        threshold_slots=recorded.threshold_slots,
+        readings=recorded.readings,
         slot_times=first + network.store_every * np.arange(core.slots),
         reach=core.reach,
         gap=float(core.gap[0]),

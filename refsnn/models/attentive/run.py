@@ -14,6 +14,77 @@ from refsnn.models.contract import Parameters, State
 
 
 @dataclass(frozen=True)
+class Readings:
+    """What each step has read; at most K memories, whatever the length of the sequence.
+
+    Attributes
+    ----------
+    chosen : ndarray of int32, (T, B, K)
+        Slots that survived, in ascending order; -1 where there were fewer.
+    chosen_weights : ndarray, (T, B, K)
+        Their weights; 0 there.
+    threshold_slots : ndarray of int32, (T, B)
+        Which slot's score was the threshold, -1 for none.
+    slots : int
+        N.
+    """
+
+    chosen: np.ndarray
+    chosen_weights: np.ndarray
+    threshold_slots: np.ndarray
+    slots: int
+
+    @classmethod
+    def of(cls, core: AttentiveCore) -> Readings:
+        """Nothing read yet.
+
+        Parameters
+        ----------
+        core : AttentiveCore
+            For the sizes.
+
+        Returns
+        -------
+        Readings
+        """
+        shape = core.steps, core.batch, core.reading.chosen.shape[1]
+        return cls(
+            np.full(shape, -1, np.int32),
+            np.zeros(shape, core.dtype),
+            np.full(shape[:2], -1, np.int32),
+            core.slots,
+        )
+
+    def note(self, step: int, core: AttentiveCore) -> None:
+        """Write down what the step at hand has read.
+
+        Parameters
+        ----------
+        step : int
+            t, from 1.
+        core : AttentiveCore
+            After the step.
+        """
+        reading = core.reading
+        there = np.arange(reading.chosen.shape[1]) < reading.survivors[:, None]
+        self.chosen[step - 1] = np.where(there, reading.chosen, -1)
+        self.chosen_weights[step - 1] = np.where(there, reading.weights, 0)
+        self.threshold_slots[step - 1] = reading.threshold_slot
+
+    def weights(self) -> np.ndarray:
+        """w_tj of every slot, 0 for those that did not survive: grows with the square of T.
+
+        Returns
+        -------
+        ndarray, (T, B, N)
+        """
+        dense = np.zeros((*self.chosen.shape[:2], self.slots), self.chosen_weights.dtype)
+        step, sample, place = np.nonzero(self.chosen >= 0)
+        dense[step, sample, self.chosen[step, sample, place]] = self.chosen_weights[step, sample, place]
+        return dense
+
+
+@dataclass(frozen=True)
 class AttentiveRun:
     """What a network did with a sequence.
 
@@ -21,15 +92,20 @@ class AttentiveRun:
     ----------
     outputs : ndarray, (T, B, O)
         y_t.
-    weights : ndarray, (T, B, N)
-        w_tj; 0 for slots that did not survive or were not there.
+    readings : Readings
+        What each step has read.
     final_state : dict of str to ndarray
         (h_T, c_T).
     """
 
     outputs: np.ndarray
-    weights: np.ndarray
+    readings: Readings
     final_state: State
+
+    @property
+    def weights(self) -> np.ndarray:
+        """w_tj, (T, B, N), see `Readings.weights`."""
+        return self.readings.weights()
 
 
 def attentive_run(
@@ -63,6 +139,8 @@ def attentive_run(
     ------
     TypeError, ValueError
         For arguments of wrong kind, shape or range.
+    FloatingPointError
+        If an output is not finite.
 
     Examples
     --------
@@ -76,25 +154,16 @@ def attentive_run(
     core = AttentiveCore(network, parameters, inputs, None, backend)
     core.start(initial_state)
     outputs = np.zeros((core.steps, *core.outputs.shape), core.dtype)
-    weights = np.zeros((core.steps, core.batch, core.slots), core.dtype)
+    readings = Readings.of(core)
     for step in range(1, core.steps + 1):
         core.forward(step)
         outputs[step - 1] = core.read_out()
-        spread(core, weights[step - 1])
+        readings.note(step, core)
         np.copyto(core.before.memory, core.after.memory)
-    return AttentiveRun(outputs, weights, core.after.copies())
-
-
-def spread(core: AttentiveCore, weights: np.ndarray) -> None:
-    """The weights of the step at hand, slot by slot.
-
-    Parameters
-    ----------
-    core : AttentiveCore
-        After a step.
-    weights : ndarray, (B, N)
-        Zeros; filled.
-    """
-    reading = core.reading
-    for sample, count in enumerate(reading.survivors):
-        weights[sample, reading.chosen[sample, :count]] = reading.weights[sample, :count]
+    finite = np.isfinite(outputs).all(axis=(1, 2))
+    if not finite.all():
+        raise FloatingPointError(
+            f"outputs: expected finite numbers, got others from step {1 + np.argmin(finite)} on; raw scores are "
+            "not bounded: take small_memory='softmax', or smaller weights"
+        )
+    return AttentiveRun(outputs, readings, core.after.copies())
