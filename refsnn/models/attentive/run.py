@@ -163,7 +163,7 @@ def attentive_run(
     finite = np.isfinite(outputs).all(axis=(1, 2))
     if not finite.all():
         raise FloatingPointError(
-            f"outputs: expected finite numbers, got others from step {1 + np.argmin(finite)} on; raw scores are "
-            "not bounded: take small_memory='softmax', or smaller weights"
+            f"outputs: expected finite numbers, got others from step {1 + np.argmin(finite)} on; raw scores "
+            "are not bounded: take small_memory='softmax', or smaller weights"
         )
     return AttentiveRun(outputs, readings, core.after.copies())
