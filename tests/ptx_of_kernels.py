@@ -114,6 +114,37 @@ def recurrent_spiking(types: Any, real: Any) -> Iterator[Compilation]:
     yield from named("recurrent_spiking", {"outer": (plane, plane, plane, real)}, real)
 
 
+def adaptive(types: Any, real: Any) -> Iterator[Compilation]:
+    """A step and a smooth spike, the latter with its surrogate, and what else the module holds."""
+    from refsnn.models.adaptive.neuron import AdaptiveNeuron
+
+    kernels = module("adaptive")
+    row, plane, cube = real[::1], real[:, ::1], real[:, :, ::1]
+    whole, places, masks = types.int64[::1], types.int32[:, ::1], types.boolean[:, :, ::1]
+    events = whole, types.int32[::1], row
+    constants = *(real,) * 6, types.int64, *(real,) * 5
+    dense = plane, places, plane, places
+    sparse = (whole, types.int32[::1], row, places) * 2
+    states = *(plane,) * 3, types.int16[:, ::1], *(cube,) * 3, types.int16[:, :, ::1]
+    averaging = real, row, row, whole
+    for kind, options in (("step", {}), ("smooth", {"smooth": True, "refractory": 0})):
+        equations = AdaptiveNeuron(**options).equations
+        forward = (
+            *constants, *(row,) * 4, *events, cube, masks, *dense, *states, cube, cube, *averaging,
+            plane, plane, cube, real, plane, plane,
+        )  # fmt: skip
+        yield f"adaptive.forward/{kind}/{real}", kernels._forward_kernel(equations.fire).py_func, forward
+    adjoints = plane, plane, plane, cube, plane, plane
+    backward = (
+        *constants, *(row,) * 4, *events, masks, *sparse, *states, cube, *averaging, *(cube,) * 4, row,
+        *adjoints, *(cube,) * 4, plane,
+    )  # fmt: skip
+    kernel = kernels._backward_kernel(equations.surrogate).py_func
+    yield f"adaptive.backward/{equations.surrogate.__name__}/{real}", kernel, backward
+    others = {"add_samples": (cube, plane), "transmit": (*events, *dense, cube, cube, plane, real)}
+    yield from named("adaptive", others, real)
+
+
 def windows(types: Any, real: Any) -> Iterator[Compilation]:
     """Patches and pooling; places and records are whole numbers."""
     columns, images, record = real[:, :, ::1], real[:, :, :, ::1], types.int32[:, :, :, ::1]
@@ -178,14 +209,17 @@ def main() -> None:
     except Exception as error:
         print(json.dumps({"unavailable": f"{type(error).__name__}: {error}".splitlines()[0]}))
         return
+    from refsnn.equations.adaptive import leaky_mean, raised_threshold
     from refsnn.equations.spiking import charge, charge_towards_rest
 
     found = {name: ptx(kernel, signature) for name, kernel, signature in relaxation(types)}
     for real in (types.float32, types.float64):
-        for room in (spiking, recurrent, recurrent_spiking, windows):
+        for room in (spiking, recurrent, recurrent_spiking, adaptive, windows):
             found |= {name: ptx(kernel, signature) for name, kernel, signature in room(types, real)}
         for function in (charge, charge_towards_rest, contracted):
             found[f"{function.__name__}/{real}"] = ptx(function, (real,) * 5, device=True)
+        for function, numbers in ((leaky_mean, 4), (raised_threshold, 3)):
+            found[f"{function.__name__}/{real}"] = ptx(function, (real,) * numbers, device=True)
     print(json.dumps({"ptx": found, "kernels": all_kernels()}))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from validation import (
+    adaptive_benchmark,
     benchmark,
     convolutional_workload,
     equilibrium_benchmark,
@@ -266,10 +267,49 @@ def test_a_dead_convolutional_stack_is_not_timed():
         convolutional_workload.draw(0, 1, 1, (1, 1, 1, 1, 1), (1, 2, 2))
 
 
+def few_neurons(seed, draw=adaptive_benchmark.draw):
+    return draw(seed, steps=30, batch=3, lif=12, adaptive=10)
+
+
+def test_the_floor_of_adaptive_neurons_adds_for_every_spike(monkeypatch):
+    """Forward one row of weights each, backward one row of adjoints, of inputs and neurons."""
+    work = few_neurons(0)
+    matrices, right = [], adaptive_benchmark.sparse.csr_array
+    monkeypatch.setattr(
+        adaptive_benchmark.sparse, "csr_array", lambda array: matrices.append(right(array)) or matrices[-1]
+    )
+    adaptive_benchmark.moves_and_additions_alone(work)()
+    heard, said = matrices
+    assert heard.nnz == len(work.events.sources)
+    result = work.run(adaptive_benchmark.adaptive_bptt)
+    last = np.count_nonzero(result.final_state["layer.1.spikes"])  # is not sent any more
+    assert said.nnz == round(result.rates.sum() * 30 * 3) - last > 50
+    assert (heard.shape, said.shape) == ((90, 80), (90, 22))
+
+
+def test_another_gradient_of_adaptive_neurons_is_not_timed(monkeypatch):
+    monkeypatch.setattr(adaptive_benchmark, "draw", few_neurons)
+    wrong = adaptive_benchmark.ALGORITHMS["from the raster"]
+
+    def other(network, parameters, events, targets, *, backend):
+        result = wrong(network, parameters, events, targets, backend=backend)
+        result.gradients["readout.bias"][0] *= 1 + 1e-9
+        return result
+
+    monkeypatch.setitem(adaptive_benchmark.ALGORITHMS, "from the raster", other)
+    floor, whole, raster = adaptive_benchmark.measure(0, 7)
+    assert "another gradient: apart by" in raster.refused
+    assert raster.milliseconds == []
+    assert whole.refused is None
+    assert len(whole.milliseconds) == len(floor.milliseconds) == 7
+    assert "not timed" in str([*adaptive_benchmark.table([floor, whole, raster]).columns[-1].cells])
+
+
 def test_the_command_prints_a_table_and_writes_the_figures(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workload, "draw", lambda seed: draw(seed, **TINY))
     monkeypatch.setattr(equilibrium_workload, "CASES", SMALL)
     monkeypatch.setattr(convolutional_workload, "draw", small_stack)
+    monkeypatch.setattr(adaptive_benchmark, "draw", few_neurons)
     target = tmp_path / "figures.json"
     assert benchmark.main(["--repeats", "7", "--seed", "1", "--json", str(target)]) == 0
     printed = capsys.readouterr().out
@@ -289,6 +329,10 @@ def test_the_command_prints_a_table_and_writes_the_figures(tmp_path, monkeypatch
     medians = [statistics.median(each) for each in times.values()]
     assert lines[16, "OTTT"]["ratio"] == pytest.approx(medians[0] / medians[1])
     assert [steps["refused"] for steps in entries["equilibrium_propagation"]] == [None, None]
+    neurons = {line["name"]: line for line in entries["adaptive_neurons"]}
+    assert neurons["from the raster"]["bytes_kept"] < neurons["BPTT"]["bytes_kept"] / 2
+    assert all(line["ratio"] > 0 and line["refused"] is None for line in neurons.values())
+    assert "Adaptive neurons" in printed
     assert all(steps["ratio"] > 0 for steps in entries["equilibrium_propagation"])
 
 

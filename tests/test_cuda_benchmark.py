@@ -16,7 +16,7 @@ from validation.cuda_benchmark import BAD, GOOD, NO_DEVICE, TINY, largest_error,
 
 KERNELS = {
     f"{room}.{name}"
-    for room in ("spiking", "recurrent", "recurrent_spiking", "windows")
+    for room in ("spiking", "recurrent", "recurrent_spiking", "adaptive", "windows")
     for module in [importlib.import_module(f"refsnn.kernels.plain.{room}")]
     for name, function in inspect.getmembers(module, inspect.isfunction)
     if function.__module__ == module.__name__ and not name.startswith("_")
@@ -27,7 +27,7 @@ KERNELS = {
 def test_every_kernel_is_compared(capsys):
     assert main(["--tiny"]) == GOOD
     printed = capsys.readouterr().out
-    assert len(KERNELS) == 22
+    assert len(KERNELS) == 25
     names = [line.split()[0] for line in printed.splitlines() if "." in line.split()[0]]
     assert set(names) == KERNELS | {"relaxation.phases:"}
     assert len(names) == len(KERNELS) + 3
@@ -74,6 +74,15 @@ def test_the_recurrent_layer_fires():
         assert largest_error(case.compare("cpu"), case.compare("plain")) <= case.bound
     spikes = cases[0].compare("cpu")[2]
     assert 0.05 < spikes.mean() < 0.8
+
+
+def test_adaptive_neurons_fire():
+    """Once in a while, and in the run that is timed as in this one."""
+    cases = [*cuda_benchmark.adaptive_cases(replace(TINY, steps=20, batch=8, units=40))]
+    for case in cases:
+        assert largest_error(case.compare("cpu"), case.compare("plain")) <= case.bound
+    spikes = cases[0].compare("cpu")[0]
+    assert 0.02 < spikes.mean() < 0.5
 
 
 def test_without_a_device(monkeypatch, capsys):

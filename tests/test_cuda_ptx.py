@@ -46,7 +46,7 @@ def ptx(compiled) -> dict[str, str]:
 
 def test_every_kernel_is_compiled_for_both_dtypes(compiled):
     kernels = compiled["kernels"]
-    assert len(kernels) == len(set(kernels)) == 24
+    assert len(kernels) == len(set(kernels)) == 28
     for dtype in SUFFIX:
         assert {name.split("/")[0] for name in compiled["ptx"] if re.search(f"/.*/{dtype}$", name)} == set(
             kernels
@@ -109,6 +109,29 @@ def test_the_recurrent_spiking_layer_contracts_nothing(ptx, comparison, dtype):
     assert "fma" not in text
     # sums of adjoints are for the compiler to contract: the twins agree in them to rounding
     assert f"fma.rn.{suffix}" in ptx[f"recurrent_spiking.outer//{dtype}"]
+
+
+@pytest.mark.parametrize("dtype", SUFFIX)
+def test_adaptive_neurons_contract_nothing_that_decides(ptx, dtype):
+    """Leaks, thresholds, weights times spikes are rounded, then added; what is fused is a switch, 0 or 1."""
+    suffix = SUFFIX[dtype]
+    for function, products in (("leaky_mean", 2), ("raised_threshold", 1)):
+        assert ptx[f"{function}/{dtype}"].count(f"mul.rn.{suffix}") == products
+        assert "fma" not in ptx[f"{function}/{dtype}"]
+    assert "fma" not in ptx[f"adaptive.transmit//{dtype}"]
+    text = ptx[f"adaptive.forward/step/{dtype}"]
+    assert text.count("bar.sync") == 1
+    loaded = re.findall(rf"ld\.param\.{suffix}\s+(%\w+), \[\w+_param_(\d+)\]", text)
+    given = {register for register, index in loaded if int(index) < 4}
+    rests = re.findall(rf"sub\.{suffix}\s+(%\w+), %\w+, (%\w+);", text)
+    switches = given | {register for register, taken in rests if taken in given}  # one - switch
+    fused = [set(re.findall(r"%\w+", line)) for line in text.splitlines() if f"fma.rn.{suffix}" in line]
+    # what is kept of an average, 0 or 1 too, comes from an array
+    assert len(fused) == 4
+    assert sum(bool(registers & switches) for registers in fused) == 3
+    assert re.findall(rf"div\.(\w+)\.{suffix}", text) == ["rn"]
+    # adjoints are for the compiler to contract
+    assert f"fma.rn.{suffix}" in ptx[f"adaptive.backward/triangle_surrogate/{dtype}"]
 
 
 @pytest.mark.parametrize("dtype", SUFFIX)

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_info
 
 import refsnn
 from validation import (
+    adaptive_benchmark,
     convolutional_benchmark,
     convolutional_workload,
     equilibrium_benchmark,
@@ -202,6 +203,7 @@ def record(
     rows: Sequence[Row],
     equilibrium: Sequence[Steps] = (),
     stack: Sequence[Line] = (),
+    neurons: Sequence[adaptive_benchmark.Line] = (),
 ) -> dict:
     """All of it for `--json`; no figure about the machine beyond the BLAS and its kernels."""
     libraries = [
@@ -216,7 +218,8 @@ def record(
         "blas": libraries,
         "counted": COUNTED,
         "aims": {"ratio": RATIO_AIM, "memory": MEMORY_AIM, "equilibrium_ratio": EQUILIBRIUM_AIM}
-        | {f"convolutional stack, {name}": aim for name, aim in convolutional_workload.AIMS.items()},
+        | {f"convolutional stack, {name}": aim for name, aim in convolutional_workload.AIMS.items()}
+        | {f"adaptive neurons, {name}": aim for name, aim in adaptive_benchmark.AIMS.items()},
         "checks": {name: check._asdict() | {"refused": check.complaint()} for name, check in checks.items()},
         "rows": [
             asdict(row)
@@ -231,6 +234,7 @@ def record(
             asdict(steps) | {"ratio": steps.ratio if steps.milliseconds else None} for steps in equilibrium
         ],
         "convolutional_stack": [asdict(line) for line in stack],
+        "adaptive_neurons": [asdict(line) for line in neurons],
     }
 
 
@@ -238,8 +242,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     command = argparse.ArgumentParser(
         prog="python -m validation.benchmark",
-        description="Time a spiking layer, a convolutional stack under every rule, and steps of equilibrium "
-        "propagation against the matrix products that they need, after a check of what they do.",
+        description="Time a spiking layer, a convolutional stack under every rule, steps of equilibrium "
+        "propagation and adaptive neurons against what they cannot do without, after checking what they do.",
         epilog="Exit status: 0; 1 if refsnn's backends or dtypes disagree; 2 for a wrong command line.",
     )
     command.add_argument(
@@ -285,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = workload.draw(options.seed)
     with one_thread(), Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         cases = equilibrium_workload.CASES
-        rounds = 1 + len(cases) + len(convolutional_benchmark.STEPS)
+        rounds = 2 + len(cases) + len(convolutional_benchmark.STEPS)
         task = bar.add_task("rounds", total=rounds * (WARM_UPS + options.repeats))
 
         def progress() -> None:
@@ -294,14 +298,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checks, rows = measure(work, options.repeats, options.frameworks, progress)
         equilibrium = equilibrium_benchmark.measure(cases, options.seed, options.repeats, progress)
         stack = convolutional_benchmark.measure(options.seed, options.repeats, progress)
-        entries = record(work, options.seed, checks, rows, equilibrium, stack)
+        neurons = adaptive_benchmark.measure(options.seed, options.repeats, progress)
+        entries = record(work, options.seed, checks, rows, equilibrium, stack, neurons)
     _print(console, work, checks, rows)
     console.print(convolutional_benchmark.table(stack))
     console.print(equilibrium_benchmark.table(equilibrium))
+    console.print(adaptive_benchmark.table(neurons))
     if options.json is not None:
         write_atomically(options.json, json.dumps(plain(entries), indent=2, allow_nan=False) + "\n")
         console.print(f"Figures: {options.json}")
-    refused = [check.complaint() for check in checks.values()] + [steps.refused for steps in equilibrium]
+    refused = [check.complaint() for check in checks.values()]
+    refused += [line.refused for line in (*equilibrium, *neurons)]
     return BAD if any(refused) else GOOD
 
 

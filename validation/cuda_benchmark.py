@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from refsnn.kernels import BackendUnavailableError, spiking_kernels
+from validation.cuda_adaptive_workload import adaptive_cases
 from validation.cuda_recurrent_workload import cell_cases, loss_cases, recurrent_spiking_cases
 from validation.cuda_workload import (
     TINY,
@@ -39,6 +40,7 @@ CASES = (
     cell_cases,
     loss_cases,
     recurrent_spiking_cases,
+    adaptive_cases,
     window_cases,
     relaxation_cases,
 )

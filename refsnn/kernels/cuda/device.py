@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ SIMULATED = bool(getattr(config, "ENABLE_CUDASIM", 0))
 
 # The simulator starts one Python thread for each.
 _THREADS_A_BLOCK = 8 if SIMULATED else 128
+
+# Threads of a block come in warps.
+_WARP, _MOST_THREADS = 32, 512
 
 # Bytes of shared memory that a block may have without asking, on every device.
 _SHARED_FOR_THE_TAKING = 48 << 10
@@ -152,7 +155,12 @@ def over_columns(kernel: Callable, shape: tuple[int, ...], arguments: tuple[Any,
 
 
 def over_samples(
-    kernel: Callable, samples: int, threads: int, shared_bytes: int, arguments: tuple[Any, ...]
+    kernel: Callable,
+    samples: int,
+    threads: int,
+    shared_bytes: int,
+    arguments: tuple[Any, ...],
+    then: Sequence[tuple[Callable, int, tuple[Any, ...]]] = (),
 ) -> None:
     """Run `kernel(*arguments)` with one block a sample, and bring back what it wrote.
 
@@ -166,9 +174,29 @@ def over_samples(
         Dynamic shared memory of a block, at most `shared_memory_limit()`.
     arguments : tuple
         As in `over_columns`.
+    then : sequence of (callable, int, tuple)
+        Kernels to run afterwards with one thread a column, how many columns, and their arguments: what the
+        first kernel left in an array, scratch too, they find there.
     """
     if samples:
-        _launch(kernel, samples, threads, shared_bytes, arguments)
+        _launch(kernel, samples, threads, shared_bytes, arguments, then)
+
+
+def threads_for(units: int) -> int:
+    """Threads of a block: whole warps, one thread a unit where they are few.
+
+    Parameters
+    ----------
+    units : int
+        What the threads of a block share among them.
+
+    Returns
+    -------
+    int
+    """
+    if SIMULATED:
+        return 3  # Python threads; an odd few, so that they share units unevenly
+    return min(-(-units // _WARP) * _WARP, _MOST_THREADS)
 
 
 def shared_memory_limit() -> int:
@@ -183,17 +211,27 @@ def shared_memory_limit() -> int:
     return int(cuda.get_current_device().MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
 
 
-def _launch(kernel: Any, blocks: int, threads: int, shared_bytes: int, arguments: tuple[Any, ...]) -> None:
+def _launch(
+    kernel: Any,
+    blocks: int,
+    threads: int,
+    shared_bytes: int,
+    arguments: tuple[Any, ...],
+    then: Sequence[tuple[Callable, int, tuple[Any, ...]]] = (),
+) -> None:
     """Copy in, run, copy out."""
     hosts: dict[tuple[Any, ...], HostArray] = {}
-    for argument in arguments:
+    for argument in (*arguments, *(argument for _, _, later in then for argument in later)):
         if isinstance(argument, HostArray):
             hosts[argument.memory] = argument.merged(hosts.get(argument.memory))
     devices = {memory: host.to_device() for memory, host in hosts.items()}
-    run(
-        kernel, blocks, threads, shared_bytes,
-        [devices[a.memory] if isinstance(a, HostArray) else a for a in arguments],
-    )  # fmt: skip
+
+    def on_device(given: tuple[Any, ...]) -> list[Any]:
+        return [devices[a.memory] if isinstance(a, HostArray) else a for a in given]
+
+    run(kernel, blocks, threads, shared_bytes, on_device(arguments))
+    for next_kernel, columns, given in then:
+        run(next_kernel, -(-columns // _THREADS_A_BLOCK), _THREADS_A_BLOCK, 0, on_device(given))
     for memory, host in hosts.items():
         if host.downloaded:
             host.array[...] = devices[memory].copy_to_host()

@@ -18,17 +18,15 @@ from refsnn.equations.elementary import rounded_product
 from refsnn.equations.recurrent import recurrent_potential, recurrent_potential_adjoint
 from refsnn.equations.spiking import StepConstants, StepEquations, charge, charged_adjoint
 from refsnn.kernels.cuda import device
-from refsnn.kernels.cuda.device import compiled, filled, over_columns, over_samples, read, updated
-
-# Threads of a block come in warps.
-_WARP, _MOST_THREADS = 32, 512
-
-
-def _threads(units: int) -> int:
-    """Threads of a block: whole warps, one thread a neuron where they are few."""
-    if device.SIMULATED:
-        return 3  # Python threads; an odd few, so that they share neurons unevenly
-    return min(-(-units // _WARP) * _WARP, _MOST_THREADS)
+from refsnn.kernels.cuda.device import (
+    compiled,
+    filled,
+    over_columns,
+    over_samples,
+    read,
+    threads_for,
+    updated,
+)
 
 
 @register_jitable
@@ -64,7 +62,7 @@ def spiking_forward(
         updated(potential), updated(readout), device.scratch(np.empty_like(potential)),
         constants.leak, constants.threshold, constants.one,
     )  # fmt: skip
-    over_samples(_forward_kernel(equations.fire), len(potential), _threads(bias.size), 0, arguments)
+    over_samples(_forward_kernel(equations.fire), len(potential), threads_for(bias.size), 0, arguments)
 
 
 @functools.cache
@@ -126,7 +124,7 @@ def spiking_backward(
         filled(z_before), filled(z_after), filled(by_potential), filled(by_readout),
         leak, threshold, attached, slope, height, one,
     )  # fmt: skip
-    over_samples(kernel, len(before), _threads(before.shape[1]), 0, arguments)
+    over_samples(kernel, len(before), threads_for(before.shape[1]), 0, arguments)
     _add_outer(by_potential, inputs, input_gradient)
     _add_outer(by_potential, z_before, recurrent_gradient)
     _add_outer(by_potential, np.ones((len(before), 1), before.dtype), bias_gradient[:, None])

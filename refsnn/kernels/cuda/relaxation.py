@@ -24,13 +24,21 @@ from refsnn.kernels.convergent import Nudge, Relaxing
 from refsnn.kernels.cuda import device
 from refsnn.kernels.cuda.convolutional_relaxation import convolved_down, convolved_up
 from refsnn.kernels.cuda.dense_relaxation import highest, links_into, output_of, share, through_readout
-from refsnn.kernels.cuda.device import compiled, filled, over_samples, read, scratch, updated
+from refsnn.kernels.cuda.device import (
+    compiled,
+    filled,
+    over_samples,
+    read,
+    scratch,
+    threads_for,
+    updated,
+)
 from refsnn.kernels.cuda.relaxation_layout import as_rows, distinct_units, from_rows, layout_of
 
 # Steps of one launch when a tolerance is watched.
 _STEPS_WATCHED = 100
-# Threads of a block come in warps; 512 threads of 128 registers fill the register file of one multiprocessor.
-_WARP, _MOST_THREADS, _REGISTERS = 32, 512, 128
+# The most threads of a block, 512, with 128 registers fill the register file of one multiprocessor.
+_REGISTERS = 128
 _INDEX = numba.int32  # of a record
 
 
@@ -177,7 +185,7 @@ def _launch(
         real(problem.step_size), _rounded_down(tolerance, real), real(1),
         scratch(np.empty(spilled, dtype)), scratch(np.empty(spilled_records, np.int32)), records_first,
     )  # fmt: skip
-    over_samples(kernel, samples, _threads(units), size if in_shared else 0, arguments)
+    over_samples(kernel, samples, threads_for(units), size if in_shared else 0, arguments)
     return ends
 
 
@@ -186,13 +194,6 @@ def _memory(units: int, outputs: int, records: int, dtype: np.dtype) -> tuple[in
     numbers = 3 * units + 2 * outputs
     records_first = numbers * dtype.itemsize // 4  # in units of int32
     return numbers, records_first, 4 * (records_first + records)
-
-
-def _threads(units: int) -> int:
-    """Threads of a block: whole warps, one thread a unit where they are few."""
-    if device.SIMULATED:
-        return 3  # Python threads; an odd few, so that they share units unevenly
-    return min(-(-units // _WARP) * _WARP, _MOST_THREADS)
 
 
 def _rounded_down(tolerance: float, real: type) -> np.floating:
