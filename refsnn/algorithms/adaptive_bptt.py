@@ -275,7 +275,8 @@ def raster_bptt(
             "model: expected spikes that are 0 or 1 / time_step, got neuron.smooth=True; use adaptive_bptt"
         )
     state, steps = _first_state(core, initial_state), core.steps
-    length = min(steps, best_segment(steps) if segment is None else checks.count("segment", segment))
+    best = best_segment(steps, model.delays.slots)
+    length = min(steps, best if segment is None else checks.count("segment", segment))
     raster = SpikeRaster(core, state, length)
     run_result = raster.forward()
 

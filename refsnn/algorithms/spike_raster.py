@@ -154,13 +154,15 @@ class SpikeRaster:
         return kept | {SPIKES: spikes[-1], CURRENTS: currents, REFRACTORY: self._counters[number]}
 
 
-def best_segment(steps: int) -> int:
+def best_segment(steps: int, slots: int) -> int:
     """Where 4 T / length arrays at the beginnings of segments and 3 length within one are least together.
+
+    Not below twice the delay line, which is filled anew for each segment.
 
     Parameters
     ----------
-    steps : int
-        T.
+    steps, slots : int
+        T and D.
 
     Returns
     -------
@@ -168,7 +170,7 @@ def best_segment(steps: int) -> int:
 
     Examples
     --------
-    >>> best_segment(2400)
-    57
+    >>> best_segment(2400, 10), best_segment(100, 10)
+    (57, 20)
     """
-    return max(1, round(np.sqrt(4 * steps / 3)))
+    return max(2 * slots, round(np.sqrt(4 * steps / 3)))
