@@ -160,7 +160,7 @@ def test_starts_and_adjoints(name):
     ):
         with pytest.raises(error, match=rf"^initial_state\['{first}'\]: {message}"):
             core.start(state | {first: wrong})
-        with pytest.raises(error, match=rf"^adjoint\['{first}'\]: {message}"):
+        with pytest.raises(error, match=rf"^final_adjoint\['{first}'\]: {message}"):
             core.seed({first: wrong})
     with pytest.raises(ValueError, match=r"^final_adjoint: expected entries among .* got \['hidden'\]"):
         core.seed({"hidden": state[first]})

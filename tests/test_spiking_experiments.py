@@ -304,13 +304,13 @@ def test_out_of_time_and_on_to_the_same_bits(tmp_path, monkeypatch):
 def test_a_training_that_breaks_stops_the_others_which_are_kept(tmp_path, monkeypatch):
     gradient, started = SpikingSetting.gradient, threading.Event()
 
-    def breaks(self, *arguments):
+    def breaks(self, *arguments, **options):
         if self.rule == "SLTT":
             started.wait(10)
             raise KeyboardInterrupt
         started.set()
         time.sleep(0.05)
-        return gradient(self, *arguments)
+        return gradient(self, *arguments, **options)
 
     monkeypatch.setattr(SpikingSetting, "gradient", breaks)
     with pytest.raises(KeyboardInterrupt):
