@@ -362,6 +362,8 @@ def test_ctrl_c_leaves_old_files_whole(job, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        # where the tests run in the background, Ctrl-C is ignored, and a child would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         started = time.monotonic()
         assert any("started" in line for line in process.stdout)
