@@ -54,7 +54,7 @@ def frozen_cut(rng: np.random.Generator) -> Measured:
 )
 def twins(rng: np.random.Generator) -> Measured:
     value = control = 0.0
-    for problem in variety(rng, several=True, firm=5e-2, mix_batch=False):
+    for problem in variety(rng, several=True, firm=1e-1, mix_batch=False):
         plain, compiled = (problem.result(backend) for backend in BACKENDS)
         same = np.array_equal(plain.weights != 0, compiled.weights != 0)
         require(
