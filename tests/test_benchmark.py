@@ -13,6 +13,7 @@ import pytest
 
 from validation import (
     adaptive_benchmark,
+    attentive_benchmark,
     benchmark,
     convolutional_workload,
     equilibrium_benchmark,
@@ -305,11 +306,32 @@ def test_another_gradient_of_adaptive_neurons_is_not_timed(monkeypatch):
     assert "not timed" in str([*adaptive_benchmark.table([floor, whole, raster]).columns[-1].cells])
 
 
+def test_sparse_attention_keeps_what_its_sweep_needs_and_little_more(monkeypatch):
+    monkeypatch.setattr(attentive_benchmark, "LENGTHS", (50, 100))
+    monkeypatch.setattr(attentive_benchmark, "ROUNDS", 1)
+    short, long = attentive_benchmark.measure(0)
+    for line in (short, long):
+        assert line.kept == pytest.approx(line.needed, rel=0.03)  # one array of H numbers more would be 0.14
+        assert line.kept_again < line.needed_again  # the last segment needs no slots of its own
+        assert line.forward[0] > 0
+        assert line.backward[0] > 0
+    slots, sizes = 51, attentive_benchmark.UNITS
+    assert long.memory == 2 * 2 * slots * attentive_benchmark.BATCH * sizes * 8
+    assert long.kept == pytest.approx(2 * short.kept, rel=0.03)
+
+
+def test_the_exponent_of_a_straight_line_is_one():
+    lines = [attentive_benchmark.Line(steps, [2.0 * steps], [0.1 * steps**2]) for steps in (10, 20, 50)]
+    assert attentive_benchmark.exponent(lines, "forward") == pytest.approx(1)
+    assert attentive_benchmark.exponent(lines, "backward") == pytest.approx(2)
+
+
 def test_the_command_prints_a_table_and_writes_the_figures(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workload, "draw", lambda seed: draw(seed, **TINY))
     monkeypatch.setattr(equilibrium_workload, "CASES", SMALL)
     monkeypatch.setattr(convolutional_workload, "draw", small_stack)
     monkeypatch.setattr(adaptive_benchmark, "draw", few_neurons)
+    monkeypatch.setattr(attentive_benchmark, "LENGTHS", (20, 40))
     target = tmp_path / "figures.json"
     assert benchmark.main(["--repeats", "7", "--seed", "1", "--json", str(target)]) == 0
     printed = capsys.readouterr().out

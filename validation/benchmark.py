@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_info
 import refsnn
 from validation import (
     adaptive_benchmark,
+    attentive_benchmark,
     convolutional_benchmark,
     convolutional_workload,
     equilibrium_benchmark,
@@ -204,6 +205,7 @@ def record(
     equilibrium: Sequence[Steps] = (),
     stack: Sequence[Line] = (),
     neurons: Sequence[adaptive_benchmark.Line] = (),
+    attention: Sequence[attentive_benchmark.Line] = (),
 ) -> dict:
     """All of it for `--json`; no figure about the machine beyond the BLAS and its kernels."""
     libraries = [
@@ -219,7 +221,8 @@ def record(
         "counted": COUNTED,
         "aims": {"ratio": RATIO_AIM, "memory": MEMORY_AIM, "equilibrium_ratio": EQUILIBRIUM_AIM}
         | {f"convolutional stack, {name}": aim for name, aim in convolutional_workload.AIMS.items()}
-        | {f"adaptive neurons, {name}": aim for name, aim in adaptive_benchmark.AIMS.items()},
+        | {f"adaptive neurons, {name}": aim for name, aim in adaptive_benchmark.AIMS.items()}
+        | {"sparse attention, exponent of backward time": attentive_benchmark.EXPONENT_AIM},
         "checks": {name: check._asdict() | {"refused": check.complaint()} for name, check in checks.items()},
         "rows": [
             asdict(row)
@@ -235,6 +238,7 @@ def record(
         ],
         "convolutional_stack": [asdict(line) for line in stack],
         "adaptive_neurons": [asdict(line) for line in neurons],
+        "sparse_attention": [asdict(line) for line in attention],
     }
 
 
@@ -243,7 +247,8 @@ def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="python -m validation.benchmark",
         description="Time a spiking layer, a convolutional stack under every rule, steps of equilibrium "
-        "propagation and adaptive neurons against what they cannot do without, after checking what they do.",
+        "propagation and adaptive neurons against what they cannot do without, after checking what they do; "
+        "and sparse attention against the length of the sequence.",
         epilog="Exit status: 0; 1 if refsnn's backends or dtypes disagree; 2 for a wrong command line.",
     )
     command.add_argument(
@@ -289,8 +294,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = workload.draw(options.seed)
     with one_thread(), Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         cases = equilibrium_workload.CASES
-        rounds = 2 + len(cases) + len(convolutional_benchmark.STEPS)
-        task = bar.add_task("rounds", total=rounds * (WARM_UPS + options.repeats))
+        rounds = (2 + len(cases) + len(convolutional_benchmark.STEPS)) * (WARM_UPS + options.repeats)
+        task = bar.add_task("rounds", total=rounds + attentive_benchmark.ROUNDS)
 
         def progress() -> None:
             bar.advance(task)
@@ -299,11 +304,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         equilibrium = equilibrium_benchmark.measure(cases, options.seed, options.repeats, progress)
         stack = convolutional_benchmark.measure(options.seed, options.repeats, progress)
         neurons = adaptive_benchmark.measure(options.seed, options.repeats, progress)
-        entries = record(work, options.seed, checks, rows, equilibrium, stack, neurons)
+        attention = attentive_benchmark.measure(options.seed, progress)
+        entries = record(work, options.seed, checks, rows, equilibrium, stack, neurons, attention)
     _print(console, work, checks, rows)
     console.print(convolutional_benchmark.table(stack))
     console.print(equilibrium_benchmark.table(equilibrium))
     console.print(adaptive_benchmark.table(neurons))
+    console.print(attentive_benchmark.table(attention))
     if options.json is not None:
         write_atomically(options.json, json.dumps(plain(entries), indent=2, allow_nan=False) + "\n")
         console.print(f"Figures: {options.json}")

@@ -41,12 +41,15 @@ class Setting:
         k_top and k_att; a k_att beyond the sequence leaves the memory empty but for h_0.
     truncate_every : int or None
         k_trunc.
+    attention : {"authors", "uniform"}
+        Initial weights of the attention.
     """
 
     name: str
     top: int
     store_every: int
     truncate_every: int | None
+    attention: str = "uniform"
 
     def network(self) -> AttentiveNetwork:
         """Ten channels, 32 units, nine classes."""
@@ -57,6 +60,7 @@ class Setting:
 
 NEVER = 10**6 + 1  # no multiple of any k_trunc here
 SAB = Setting("SAB (5, 2, 5)", 5, 2, 5)
+AUTHORS = Setting("the same, authors' initial weights", 5, 2, 5, "authors")
 TBPTT = Setting("TBPTT, 5 steps", 5, NEVER, 5)
 BPTT = Setting("LSTM, BPTT", 5, NEVER, None)
 
@@ -110,7 +114,13 @@ def train(setting: Setting, seed: int, updates: int, tick: Any) -> Trained:
         return stream.updates >= 200 and stream.running_mean("accuracy", 200) == 1
 
     stream = train_stream(
-        network.initialise(rng, DTYPE), Learner(network), rule, updates, rng, reached=solved, tick=tick
+        network.initialise(rng, DTYPE, attention=setting.attention),
+        Learner(network),
+        rule,
+        updates,
+        rng,
+        reached=solved,
+        tick=tick,
     )
     parameters, fresh = rule.weights(stream.rule_state), np.random.default_rng(1000 + seed)
     accuracies = {delay: tested(network, parameters, fresh, delay) for delay in (DELAY, *TRANSFER)}
@@ -182,7 +192,9 @@ def report(found: Mapping[Setting, list[Trained]], notes: list[str]) -> Experime
             f"One of eight symbols, to be named {DELAY} steps later; accuracy on {TESTED} fresh sequences, "
             "seed by seed, chance 0.125; the same weights at longer delays.  32 units, batch 32, Adam with "
             "rate 0.003, gradients clipped to norm 1, float32; a training ends after two hundred batches "
-            "without an error.  Triples are $(k_{top},k_{att},k_{trunc})$.",
+            "without an error.  Triples are $(k_{top},k_{att},k_{trunc})$; initial weights of the attention "
+            r"are uniform in $\pm1/\sqrt H$, the authors' $W_1,W_2\sim\mathcal N(0,1)$, "
+            r"$w_3\sim\mathcal N(0,0.01^2)$.",
         ],
     )
 
@@ -208,7 +220,7 @@ def short(progress: Progress) -> ExperimentResult:
 )
 def long(progress: Progress) -> ExperimentResult:
     others = (Setting("SAB (5, 1, 5)", 5, 1, 5), Setting("SAB (2, 2, 5)", 2, 2, 5))
-    found = compare((SAB, *others, TBPTT, BPTT), (0, 1, 2), 1000, progress)
+    found = compare((SAB, AUTHORS, *others, TBPTT, BPTT), (0, 1, 2), 1000, progress)
     solved = sum(one.accuracies[DELAY] >= 0.995 for one in found[SAB])
     far = all(one.accuracies[TRANSFER[-1]] >= 0.84 for one in found[SAB])
     chance = all(one.accuracies[DELAY] <= 0.3 for one in found[TBPTT])

@@ -1,8 +1,9 @@
 """One step at a time of an attentive network; the memory grows outside of what a schedule keeps.
 
-A state is (h, c), a tape what the adjoint of a step needs besides: gates, hhat, s and what was read.  The
-slots, their keys W1 m_j and the adjoints of both belong to the core: a step that is run again writes the same
-bits to the same slot.  The way back follows section 4.3 of the derivation line by line:
+A state is (h, c), a tape what the adjoint of a step needs besides: gates, s and what was read; hhat and the
+query are made again, by the same functions, so that an LSTM keeps 7 H numbers a step and what it has read.
+The slots, their keys W1 m_j and the adjoints of both belong to the core: a step that is run again writes the
+same bits to the same slot.  The way back follows section 4.3 of the derivation line by line:
 
     hbar = carried + V1^T ybar + mbar_t (if h_t was stored),   sbar = hbar + V2^T ybar,   hhatbar = hbar
     attention:  survivors and the threshold's slot
@@ -75,16 +76,14 @@ class AttentiveCore(WorkingCore):
         state: dict[str, Any] = {"hidden": each} | ({"cell": each} if lstm else {})
         tape: dict[str, Any] = {
             **state,
-            "provisional": ((self.batch, units), self.dtype),
             "summary": ((self.batch, units), self.dtype),
-            "query": ((self.batch, width), self.dtype),
             "weights": ((self.batch, self._places), self.dtype),
             "normaliser": ((self.batch,), self.dtype),
             "chosen": ((self.batch, self._places), SLOT),
             "survivors": ((self.batch,), SLOT),
             "threshold_slot": ((self.batch,), SLOT),
         }
-        tape |= {"gates": ((self.batch, rows), self.dtype)} if lstm else {}
+        tape |= {"gates" if lstm else "provisional": ((self.batch, rows), self.dtype)}
         parameters = {name: np.ascontiguousarray(a, self.dtype) for name, a in parameters.items()}
         super().__init__(state, tape, state, parameters, steps)
 
@@ -98,6 +97,8 @@ class AttentiveCore(WorkingCore):
         self._drive, self._recurrent = zeros(self.batch, rows), zeros(self.batch, rows)
         self._summary_adjoint, self._query_adjoint = zeros(self.batch, units), zeros(self.batch, width)
         self._provisional_adjoint = zeros(self.batch, units)
+        self._query = zeros(self.batch, width)
+        self._provisional = zeros(self.batch, units) if lstm else self.tape.arrays["provisional"]
         self.outputs, self.errors = zeros(self.batch, outputs), zeros(self.batch, outputs)
         self._weights = np.zeros(self.batch, real)
         self._bias = self.parameters["cell.input_bias"] + self.parameters["cell.recurrent_bias"]
@@ -152,18 +153,12 @@ class AttentiveCore(WorkingCore):
             self.kernels.lstm_gates(
                 self._drive, self._recurrent, self._bias, before["cell"], tape["gates"], tape["cell"]
             )
-            self.kernels.lstm_hidden(tape["gates"], tape["cell"], tape["provisional"])
         else:
             self.kernels.tanh_forward(self._drive, self._recurrent, self._bias, tape["provisional"])
+        self._ask()
         filled = network.slots_before(step)
-        heard = tape["provisional"]
-        np.dot(
-            hyperbolic_tangent(heard) if self._tanh_first else heard,
-            own["attention.query_weight"].T,
-            out=tape["query"],
-        )
         keys = self.keys[:filled]
-        self.attention.score(keys, tape["query"], self._score_weight, self._squashed, self._scores)
+        self.attention.score(keys, self._query, self._score_weight, self._squashed, self._scores)
         reading = self.reading
         if filled:
             self.attention.select(
@@ -174,13 +169,22 @@ class AttentiveCore(WorkingCore):
             reading.threshold_slot.fill(-1)
         self.attention.summarise(self.memory, reading, tape["summary"])
         if network.augmented:
-            np.add(tape["provisional"], tape["summary"], out=tape["hidden"])
+            np.add(self._provisional, tape["summary"], out=tape["hidden"])
         else:
-            np.copyto(tape["hidden"], tape["provisional"])
+            np.copyto(tape["hidden"], self._provisional)
         slot = network.slot_of(step)
         if slot is not None:
             self._store(slot, tape["hidden"])
         self.recover(step)
+
+    def _ask(self) -> np.ndarray:
+        """hhat_t from the tape, and the query W2 hhat_t; returns what W2 is applied to."""
+        tape, heard = self.tape.arrays, self._provisional
+        if self.network.cell == "lstm":
+            self.kernels.lstm_hidden(tape["gates"], tape["cell"], heard)
+        asked = hyperbolic_tangent(heard) if self._tanh_first else heard
+        np.dot(asked, self.parameters["attention.query_weight"].T, out=self._query)
+        return asked
 
     @property
     def reading(self) -> Reading:
@@ -243,15 +247,15 @@ class AttentiveCore(WorkingCore):
             summary_adjoint += hidden_adjoint
         np.copyto(provisional, hidden_adjoint)
         # attention
-        filled, heard = network.slots_before(step), tape["provisional"]
+        filled = network.slots_before(step)
         if filled:
+            asked = self._ask()
             self.attention.attend_backward(
-                network.rule(filled, self.gap.dtype), filled, self.keys, tape["query"], self._score_weight,
+                network.rule(filled, self.gap.dtype), filled, self.keys, self._query, self._score_weight,
                 self._squashed, self.memory, self.reading, summary_adjoint, "value" not in network.detached,
                 self._memory_adjoint, self._key_adjoint, self._score_gradient, self._query_adjoint,
                 self._score_adjoint,
             )  # fmt: skip
-            asked = hyperbolic_tangent(heard) if self._tanh_first else heard
             gradients["attention.query_weight"] += self._query_adjoint.T @ asked
             if "query" not in network.detached:
                 by_query = self._query_adjoint @ own["attention.query_weight"]

@@ -278,7 +278,9 @@ class AttentiveNetwork:
 
     # -- parameters -----------------------------------------------------------------------------------
 
-    def initialise(self, rng: np.random.Generator, dtype: Any = np.float64) -> Parameters:
+    def initialise(
+        self, rng: np.random.Generator, dtype: Any = np.float64, *, attention: str = "authors"
+    ) -> Parameters:
         """Cell uniform in +-1/sqrt(H), read-out in +-1/sqrt(2 H); W1, W2 N(0, 1), w3 N(0, 0.01^2).
 
         Parameters
@@ -287,6 +289,9 @@ class AttentiveNetwork:
             Source of randomness.
         dtype : dtype
             float32 or float64.
+        attention : {"authors", "uniform"}
+            As above, or all weights of the attention uniform in +-1/sqrt(H), as those of the cell: scores of
+            order 1 in the place of 0.01 give the same memories, and gradients a hundred times smaller.
 
         Returns
         -------
@@ -296,18 +301,19 @@ class AttentiveNetwork:
         Raises
         ------
         TypeError, ValueError
-            For an `rng` that is no Generator, and a dtype that is no float.
+            For an `rng` that is no Generator, a dtype that is no float, and another `attention`.
         """
         checks.generator("rng", rng)
+        checks.choice("attention", attention, ("authors", "uniform"))
         dtype, units = checks.float_dtype("dtype", dtype), self.widths[1]
         parameters: Parameters = {}
         for name, shape in self.parameter_shapes().items():
             room = name.split(".")[0]
-            if room == "attention":
+            if room == "attention" and attention == "authors":
                 small = name == "attention.score_weight" or self.score == "separable"
                 value = (0.01 if small else 1.0) * rng.standard_normal(shape)
             else:
-                limit = 1 / np.sqrt(units if room == "cell" else 2 * units)
+                limit = 1 / np.sqrt(2 * units if room == "readout" else units)
                 value = rng.uniform(-limit, limit, shape)
             parameters[name] = value.astype(dtype)
         return parameters
