@@ -76,6 +76,11 @@ class Device:
     blockIdx = property(lambda self: SimpleNamespace(x=self.log.block))
     blockDim = property(lambda self: SimpleNamespace(x=self.threads))
 
+    def grid(self, dimensions):
+        """Which thread of all blocks."""
+        assert dimensions == 1
+        return self.log.block * self.threads + self.local.thread
+
     def _shared(self, size, dtype):
         assert size == 0
         view = self.memory.view(as_dtype(dtype))

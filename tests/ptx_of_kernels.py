@@ -145,6 +145,24 @@ def adaptive(types: Any, real: Any) -> Iterator[Compilation]:
     yield from named("adaptive", others, real)
 
 
+def attention(types: Any, real: Any) -> Iterator[Compilation]:
+    """Slots and counts are 32-bit numbers, rules and places Python's."""
+    count, yes, slots, places = types.int64, types.boolean, types.int32[::1], types.int32[:, ::1]
+    row, plane, cube = real[::1], real[:, ::1], real[:, :, ::1]
+    reading = places, slots, plane, row
+    signatures = {
+        "score": (cube, plane, row, yes, plane, real),
+        "ranked": (plane, count, count, count, yes, real, slots, row),
+        "weigh": (count, yes, plane, slots, real, real, *reading, real),
+        "summarise": (cube, slots, plane, plane, real),
+        "through_sums": (count, cube, slots, plane, row, plane, yes, cube, plane, plane, real),
+        "through_thresholds": (yes, count, places, slots, slots, plane, plane, real),
+        "through_scores": (cube, plane, row, yes, slots, plane, cube, plane, plane, real),
+        "add_samples": (plane, row),
+    }
+    yield from named("attention", signatures, real)
+
+
 def windows(types: Any, real: Any) -> Iterator[Compilation]:
     """Patches and pooling; places and records are whole numbers."""
     columns, images, record = real[:, :, ::1], real[:, :, :, ::1], types.int32[:, :, :, ::1]
@@ -214,7 +232,7 @@ def main() -> None:
 
     found = {name: ptx(kernel, signature) for name, kernel, signature in relaxation(types)}
     for real in (types.float32, types.float64):
-        for room in (spiking, recurrent, recurrent_spiking, adaptive, windows):
+        for room in (spiking, recurrent, recurrent_spiking, adaptive, attention, windows):
             found |= {name: ptx(kernel, signature) for name, kernel, signature in room(types, real)}
         for function in (charge, charge_towards_rest, contracted):
             found[f"{function.__name__}/{real}"] = ptx(function, (real,) * 5, device=True)

@@ -14,7 +14,17 @@ from refsnn.kernels import BACKENDS, attention_kernels
 from refsnn.kernels.attention import CODES, Reading, Sparsifier
 
 RELATIVE = {np.float64: 1e-12, np.float32: 2e-5}
-PLAIN_AND_CPU = ["plain", "cpu"]
+CUDA = pytest.param("cuda", marks=pytest.mark.cuda)
+ANY_BACKEND = ["plain", "cpu", CUDA]
+TWINS = ANY_BACKEND[1:]
+
+
+def tried(check, backend, count, *strategies):
+    """So many examples; fewer where kernels are simulated, which takes its time."""
+    count = count // 8 if backend == "cuda" else count
+    settings(max_examples=count)(given(st.just(backend), *strategies)(check))()
+
+
 THRESHOLDED = ["paper", "dev", "release", "min"]
 
 
@@ -27,10 +37,11 @@ def public_signatures(backend):
     }
 
 
-def test_twins_by_name():
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_twins_by_name(backend):
     plain = public_signatures("plain")
     assert list(plain) == ["attend_backward", "score", "select", "summarise"]
-    assert public_signatures("cpu") == plain
+    assert public_signatures(backend) == plain
 
 
 def test_unknown_backends():
@@ -86,13 +97,16 @@ def brute_force(how, name, scores, filled):
     return found
 
 
-@pytest.mark.parametrize("backend", PLAIN_AND_CPU)
-@given(
-    st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 12), st.integers(1, 12),
-    st.sampled_from(sorted(CODES)), st.booleans(), st.booleans(),
-)  # fmt: skip
-@settings(max_examples=120)
-def test_selection_is_that_of_brute_force(backend, seed, batch, filled, top, name, dyadic, mixed):
+@pytest.mark.parametrize("backend", ANY_BACKEND)
+def test_selection_is_that_of_brute_force(backend):
+    tried(
+        selection_is_that_of_brute_force, backend, 120,
+        st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 12), st.integers(1, 12),
+        st.sampled_from(sorted(CODES)), st.booleans(), st.booleans(),
+    )  # fmt: skip
+
+
+def selection_is_that_of_brute_force(backend, seed, batch, filled, top, name, dyadic, mixed):
     """With dyadic scores many are equal, and differences exact: the lowest slot is the first."""
     rng = np.random.default_rng(seed)
     top = min(top, filled - 1) if name in ("paper", "dev") else min(top, filled)
@@ -119,17 +133,23 @@ def test_selection_is_that_of_brute_force(backend, seed, batch, filled, top, nam
         assert gap == np.inf
 
 
+@pytest.mark.parametrize("backend", TWINS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(2, 40), st.sampled_from(sorted(CODES)))
-@settings(max_examples=60)
-def test_compiled_selection_is_the_plain_one(dtype, seed, batch, filled, name):
+def test_compiled_selection_is_the_plain_one(backend, dtype):
+    tried(
+        selection_is_the_plain_one, backend, 60, st.just(dtype),
+        st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(2, 40), st.sampled_from(sorted(CODES)),
+    )  # fmt: skip
+
+
+def selection_is_the_plain_one(backend, dtype, seed, batch, filled, name):
     """Rankings by another algorithm give the same slots, ties too, and weights to the order of a sum."""
     rng = np.random.default_rng(seed)
     scores = (rng.integers(-2, 3, (batch, filled)) / 2 + 1e-3 * rng.integers(0, 2, (batch, filled))).astype(
         dtype
     )
     how = rule(name, int(rng.integers(1, filled)), dtype, mixed=bool(rng.random() < 0.3))
-    plain, compiled = (selected(backend, how, scores, filled) for backend in PLAIN_AND_CPU)
+    plain, compiled = (selected(which, how, scores, filled) for which in ("plain", backend))
     assert compiled[0] == plain[0]
     assert compiled[2] == plain[2]
     for mine, expected in zip(compiled[1], plain[1], strict=True):
@@ -138,7 +158,7 @@ def test_compiled_selection_is_the_plain_one(dtype, seed, batch, filled, name):
     assert compiled[4] == plain[4]
 
 
-@pytest.mark.parametrize("backend", PLAIN_AND_CPU)
+@pytest.mark.parametrize("backend", ANY_BACKEND)
 def test_the_worked_example(backend):
     scores = np.array([[0.3, -0.1, 0.7, 0.2, 0.5]])
     chosen, weights, slots, totals, gap = selected(backend, rule("paper", 2, norm=0.0), scores, 5)
@@ -148,7 +168,7 @@ def test_the_worked_example(backend):
     assert gap == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("backend", PLAIN_AND_CPU)
+@pytest.mark.parametrize("backend", ANY_BACKEND)
 @pytest.mark.parametrize("norm", [0.0, 1e-7])
 def test_nobody_above_the_threshold(backend, norm):
     """All equal: no survivor, nothing divided by 0, and the threshold is the lowest slot in its place."""
@@ -158,7 +178,16 @@ def test_nobody_above_the_threshold(backend, norm):
         assert totals.tolist() == [norm, norm]
 
 
-@pytest.mark.parametrize("backend", PLAIN_AND_CPU)
+@pytest.mark.parametrize("backend", ANY_BACKEND)
+def test_softmax_of_large_scores(backend):
+    """Relative to the highest, wherever it is: no exponential overflows."""
+    scores = np.array([[0.0, 1000.0, -1000.0, 1000.0], [2000.0, 0.0, 0.0, 0.0]])
+    chosen, weights, slots, totals, gap = selected(backend, rule("softmax", 4), scores, 4)
+    assert (chosen, slots, totals.tolist(), gap) == ([[0, 1, 2, 3]] * 2, [-1, -1], [1, 1], np.inf)
+    assert [row.tolist() for row in weights] == [[0, 0.5, 0, 0.5], [1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("backend", ANY_BACKEND)
 @pytest.mark.parametrize("squashed", [True, False])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_scores(backend, squashed, dtype):
@@ -207,14 +236,17 @@ def forward(keys, query, weight, squashed, memory, names, how, frozen):
     return np.array(summaries)
 
 
-@pytest.mark.parametrize("backend", PLAIN_AND_CPU)
+@pytest.mark.parametrize("backend", ANY_BACKEND)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@given(
-    st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 7), st.sampled_from(sorted(CODES)),
-    st.booleans(), st.booleans(), st.booleans(),
-)  # fmt: skip
-@settings(max_examples=50)
-def test_the_way_back(backend, dtype, seed, batch, filled, name, squashed, attached, mixed):
+def test_the_way_back(backend, dtype):
+    tried(
+        way_back_is_the_derivative, backend, 50, st.just(dtype),
+        st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 7), st.sampled_from(sorted(CODES)),
+        st.booleans(), st.booleans(), st.booleans(),
+    )  # fmt: skip
+
+
+def way_back_is_the_derivative(backend, dtype, seed, batch, filled, name, squashed, attached, mixed):
     """All four adjoints against the complex step of a forward pass of its own; unread slots have none."""
     rng = np.random.default_rng(seed)
     if name in ("paper", "dev") and filled < 2:

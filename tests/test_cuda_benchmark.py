@@ -16,7 +16,7 @@ from validation.cuda_benchmark import BAD, GOOD, NO_DEVICE, TINY, largest_error,
 
 KERNELS = {
     f"{room}.{name}"
-    for room in ("spiking", "recurrent", "recurrent_spiking", "adaptive", "windows")
+    for room in ("spiking", "recurrent", "recurrent_spiking", "adaptive", "attention", "windows")
     for module in [importlib.import_module(f"refsnn.kernels.plain.{room}")]
     for name, function in inspect.getmembers(module, inspect.isfunction)
     if function.__module__ == module.__name__ and not name.startswith("_")
@@ -27,7 +27,7 @@ KERNELS = {
 def test_every_kernel_is_compared(capsys):
     assert main(["--tiny"]) == GOOD
     printed = capsys.readouterr().out
-    assert len(KERNELS) == 25
+    assert len(KERNELS) == 29
     names = [line.split()[0] for line in printed.splitlines() if "." in line.split()[0]]
     assert set(names) == KERNELS | {"relaxation.phases:"}
     assert len(names) == len(KERNELS) + 3
@@ -83,6 +83,35 @@ def test_adaptive_neurons_fire():
         assert largest_error(case.compare("cpu"), case.compare("plain")) <= case.bound
     spikes = cases[0].compare("cpu")[0]
     assert 0.02 < spikes.mean() < 0.5
+
+
+def test_attention_selects():
+    """A few of many memories, and no threshold so close to its neighbours that float32 could swap them."""
+    cases = [*cuda_benchmark.attention_cases(replace(TINY, slots=200, readers=8, memory_width=32))]
+    assert [case.name.split(".")[1] for case in cases] == ["score", "select", "summarise", "attend_backward"]
+    for case in cases:
+        assert largest_error(case.compare("cpu"), case.compare("plain")) <= case.bound
+    chosen, survivors, threshold_slot, weights, normaliser, gap = cases[1].compare("cpu")
+    assert (survivors == 3).all()
+    assert chosen.max() > 100
+    assert (threshold_slot[:, None] != chosen).all()
+    assert normaliser.min() > 1e-2
+    assert weights.min() > 0
+
+
+@pytest.mark.cuda
+def test_one_slot_for_another_is_told(monkeypatch, capsys):
+    module = importlib.import_module("refsnn.kernels.cuda.attention")
+    whole = module.select
+
+    def select(rule, scores, filled, reading, gap):
+        whole(rule, scores, filled, reading, gap)
+        reading.chosen[0, 0] += 1
+
+    monkeypatch.setattr(module, "select", select)
+    monkeypatch.setattr(cuda_benchmark, "CASES", (cuda_benchmark.attention_cases,))
+    assert main(["--tiny"]) == BAD
+    assert "Not what plain computes: attention.select\n" in capsys.readouterr().out
 
 
 def test_without_a_device(monkeypatch, capsys):

@@ -46,7 +46,7 @@ def ptx(compiled) -> dict[str, str]:
 
 def test_every_kernel_is_compiled_for_both_dtypes(compiled):
     kernels = compiled["kernels"]
-    assert len(kernels) == len(set(kernels)) == 28
+    assert len(kernels) == len(set(kernels)) == 36
     for dtype in SUFFIX:
         assert {name.split("/")[0] for name in compiled["ptx"] if re.search(f"/.*/{dtype}$", name)} == set(
             kernels
@@ -132,6 +132,22 @@ def test_adaptive_neurons_contract_nothing_that_decides(ptx, dtype):
     assert re.findall(rf"div\.(\w+)\.{suffix}", text) == ["rn"]
     # adjoints are for the compiler to contract
     assert f"fma.rn.{suffix}" in ptx[f"adaptive.backward/triangle_surrogate/{dtype}"]
+
+
+@pytest.mark.parametrize("dtype", SUFFIX)
+def test_attention_selects_by_what_is_rounded(ptx, dtype):
+    """No sum depends on who comes first, and no score is contracted with what decides over it."""
+    names = [name for name in ptx if name.startswith("attention.") and name.endswith(dtype)]
+    assert len(names) == 8
+    barriers = {"ranked": 3, "weigh": 3, "through_sums": 1}
+    for name in names:
+        text, kernel = ptx[name], name.split("/")[0].removeprefix("attention.")
+        assert not re.search(r"\b(atom|red)\.", text), name
+        assert ".local" not in text, name
+        assert text.count("bar.sync") == barriers.get(kernel, 0), name
+        assert {kind for kind in re.findall(rf"div\.(\w+)\.{SUFFIX[dtype]}", text)} <= {"rn"}, name
+    assert "fma" not in ptx[f"attention.ranked//{dtype}"]
+    assert f"fma.rn.{SUFFIX[dtype]}" in ptx[f"attention.score//{dtype}"]  # the check can fail
 
 
 @pytest.mark.parametrize("dtype", SUFFIX)

@@ -45,6 +45,8 @@ class Sizes:
         Of a recurrent layer.
     images : int
         Whose windows are gathered and pooled.
+    slots, readers, memory_width, survivors : int
+        Of sparse attention: N, samples, units of a memory and of a score, k_top.
     """
 
     steps: int = 100
@@ -60,9 +62,13 @@ class Sizes:
     units: int = 256
     inputs: int = 64
     images: int = 128
+    slots: int = 1000
+    readers: int = 64
+    memory_width: int = 128
+    survivors: int = 10
 
 
-TINY = Sizes(5, 7, 2, 2, 2, 3, 2, 4, 8, 2, 5, 3, 1)
+TINY = Sizes(5, 7, 2, 2, 2, 3, 2, 4, 8, 2, 5, 3, 1, 9, 2, 4, 3)
 
 
 @dataclass(frozen=True)
