@@ -48,6 +48,111 @@ def arctan(x: Value) -> Value:
 overload(arctan)(lambda x: lambda x: math.atan(x))
 
 
+def square_root(x: Value) -> Value:
+    """Square root of `x`.
+
+    Examples
+    --------
+    >>> float(square_root(4.0))
+    2.0
+    """
+    return np.sqrt(x)
+
+
+overload(square_root)(lambda x: lambda x: math.sqrt(x))
+
+
+def sine(x: Value) -> Value:
+    """Sine of `x`, in radians.
+
+    Examples
+    --------
+    >>> float(sine(0.0))
+    0.0
+    """
+    return np.sin(x)
+
+
+overload(sine)(lambda x: lambda x: math.sin(x))
+
+
+def cosine(x: Value) -> Value:
+    """Cosine of `x`, in radians.
+
+    Examples
+    --------
+    >>> float(cosine(0.0))
+    1.0
+    """
+    return np.cos(x)
+
+
+overload(cosine)(lambda x: lambda x: math.cos(x))
+
+
+def hyperbolic_sine(x: Value) -> Value:
+    """sinh of `x`.
+
+    Examples
+    --------
+    >>> float(hyperbolic_sine(0.0))
+    0.0
+    """
+    return np.sinh(x)
+
+
+overload(hyperbolic_sine)(lambda x: lambda x: math.sinh(x))
+
+
+def hyperbolic_cosine(x: Value) -> Value:
+    """cosh of `x`.
+
+    Examples
+    --------
+    >>> float(hyperbolic_cosine(0.0))
+    1.0
+    """
+    return np.cosh(x)
+
+
+overload(hyperbolic_cosine)(lambda x: lambda x: math.cosh(x))
+
+
+def inverse_hyperbolic_sine(x: Value) -> Value:
+    """arsinh of `x`.
+
+    Examples
+    --------
+    >>> float(inverse_hyperbolic_sine(0.0))
+    0.0
+    """
+    return np.arcsinh(x)
+
+
+overload(inverse_hyperbolic_sine)(lambda x: lambda x: math.asinh(x))
+
+
+def angle_of(y: Value, x: Value) -> Value:
+    """Angle of the point (x, y) in radians, in (-pi, pi]; complex numbers to first order in a complex step.
+
+    Examples
+    --------
+    >>> float(angle_of(1.0, 0.0)) == math.pi / 2
+    True
+    >>> float(angle_of(1.0 + 1e-30j, 1.0).imag)
+    5e-31
+    """
+    if np.iscomplexobj(x) or np.iscomplexobj(y):
+        angle = np.arctan2(np.real(y), np.real(x))
+        return angle + 1j * (np.imag(y) * np.real(x) - np.imag(x) * np.real(y)) / (
+            np.real(x) * np.real(x) + np.real(y) * np.real(y)
+        )
+    return np.arctan2(y, x)
+
+
+overload(angle_of)(lambda y, x: lambda y, x: math.atan2(y, x))
+
+
 def real_part(x: Value) -> Value:
     """What comparisons look at: a threshold is crossed by the real part, never by a complex step.
 

@@ -19,6 +19,8 @@ __all__ = [
     "BackendUnavailableError",
     "adaptive_kernels",
     "attention_kernels",
+    "graph_kernels",
+    "manifold_kernels",
     "recurrent_kernels",
     "recurrent_spiking_kernels",
     "relaxation_kernels",
@@ -223,6 +225,62 @@ def attention_kernels(backend: str) -> ModuleType:
     'refsnn.kernels.cpu.attention'
     """
     return _twin("attention", backend)
+
+
+def graph_kernels(backend: str) -> ModuleType:
+    """The module with products with a sparse matrix, of one backend.
+
+    Parameters
+    ----------
+    backend : {"plain", "cpu", "cuda"}
+        Which twin.
+
+    Returns
+    -------
+    module
+        With `propagate`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    BackendUnavailableError
+        For "cuda" on a machine without a CUDA device.
+
+    Examples
+    --------
+    >>> graph_kernels("cpu").__name__
+    'refsnn.kernels.cpu.graph'
+    """
+    return _twin("graph", backend)
+
+
+def manifold_kernels(backend: str) -> ModuleType:
+    """The module with steps and lengths in spaces of constant curvature, of one backend.
+
+    Parameters
+    ----------
+    backend : {"plain", "cpu", "cuda"}
+        Which twin; complex numbers only go through "plain".
+
+    Returns
+    -------
+    module
+        With `step`, `origin_logarithm`, `squared_distances` and their adjoints.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    BackendUnavailableError
+        For "cuda" on a machine without a CUDA device.
+
+    Examples
+    --------
+    >>> manifold_kernels("cpu").__name__
+    'refsnn.kernels.cpu.manifold'
+    """
+    return _twin("manifold", backend)
 
 
 def _twin(module: str, backend: str, backends: tuple[str, ...] = BACKENDS) -> ModuleType:

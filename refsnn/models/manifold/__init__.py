@@ -1,0 +1,1 @@
+"""Spiking graph networks on spaces of constant curvature (Sun 2024)."""
