@@ -2,7 +2,7 @@
 
 A spike is a step of its potential, so that its true derivative is 0 almost everywhere.  What is left of the
 network is the path of the points, z^l = Exp(v(u^l)), u^l = eps G^l W^l^T with G^l = Ahat r^{l-1} fixed, and
-it is differentiated exactly, with g = dL/dz^L, for l = L .. 0                            (Theorem 4.1, Eq. 12)
+it is differentiated exactly, with g = dL/dz^L, for l = L .. 0                        (Theorem 4.1, Eq. 12)
 
     ubar^l, g <- [D_v phi]^* g, [D_z psi]^* g          adjoints of the step
     dL/dW^l = eps (ubar^l)^T G^l                        [dv / dW]^*

@@ -115,7 +115,7 @@ class ManifoldSpikingNetwork:
     def _check_official(self) -> None:
         if self.tangent != "ambient":
             raise ValueError(
-                f"compat: 'official' takes drives as they are, expected 'ambient', got tangent={self.tangent!r}"
+                f"compat: 'official' takes the drive itself: expected tangent='ambient', got {self.tangent!r}"
             )
         if self.learn_curvature:
             raise ValueError("compat: 'official' has curvatures of -1, 0 and 1 alone; leave learn_curvature")
