@@ -82,7 +82,7 @@ def cases(draw, variants=COMPILED_VARIANTS, dtypes=(np.float64,), max_steps=12, 
 
 
 def run(kernels: ModuleType, case: Case, aliased: bool = False, split: int | None = None) -> Leaves:
-    """All that the four kernels write, by name.
+    """All that the five kernels write, by name.
 
     `aliased` writes results over inputs as the algorithms do; `split` runs the sequence in two pieces with
     carried state.
@@ -92,6 +92,7 @@ def run(kernels: ModuleType, case: Case, aliased: bool = False, split: int | Non
         _forward_and_backward(kernels, case, aliased, pieces)
         | _rate(kernels, case, aliased, pieces)
         | _galerkin(kernels, case, aliased, pieces)
+        | _count(kernels, case, pieces)
     )
 
 
@@ -128,6 +129,22 @@ def _rate(kernels: ModuleType, case: Case, aliased: bool, pieces: list[slice]) -
         "rate.v": potential, "rate.trace": trace, "rate.slope_sum": slope_sum,
         "rate.spike_sum": spike_sum, "rate.margin": margin, "rate.s": spikes,
     }  # fmt: skip
+
+
+def _count(kernels: ModuleType, case: Case, pieces: list[slice]) -> Leaves:
+    """Under the first step's current; and it is `forward` under a current repeated."""
+    given = case.arrays()
+    current, potential = given["current"][0].copy(), given["potential"]
+    again, start = np.repeat(current[None], case.steps, axis=0), potential.copy()
+    spike_sum, margin = np.zeros(case.size, case.dtype), np.full(case.size, np.inf, case.dtype)
+    for piece in pieces:
+        kernels.count_forward(case.neuron, current, piece.stop - piece.start, potential, spike_sum, margin)
+    spikes, charged = np.empty_like(again), np.empty_like(again)
+    kernels.forward(case.neuron, again, start, charged, spikes)
+    np.testing.assert_array_equal(start, potential)
+    np.testing.assert_array_equal(spikes.sum(axis=0), spike_sum)
+    np.testing.assert_array_equal(np.abs(charged - case.dtype(case.neuron.threshold)).min(axis=0), margin)
+    return {"count.v": potential, "count.spike_sum": spike_sum, "count.margin": margin}
 
 
 def _galerkin(kernels: ModuleType, case: Case, aliased: bool, pieces: list[slice]) -> Leaves:

@@ -44,7 +44,7 @@ def live(case: Case) -> Case:
 @pytest.mark.parametrize("backend", ["cpu", "cuda"])
 def test_twins_by_name(backend):
     plain = public_signatures("plain")
-    assert list(plain) == ["backward", "forward", "galerkin_forward", "rate_forward"]
+    assert list(plain) == ["backward", "count_forward", "forward", "galerkin_forward", "rate_forward"]
     assert public_signatures(backend) == plain
 
 

@@ -136,7 +136,12 @@ def spiking_cases(sizes: Sizes) -> Iterator[Case]:
         spiking_kernels(backend).galerkin_forward(SpikingNeuron(), current, basis, *found)
         return found
 
-    for call in (forward, backward, rate_forward, galerkin_forward):
+    def count_forward(backend: str) -> list[np.ndarray]:
+        found = [zeros(), zeros(), zeros() + np.float32(np.inf)]
+        spiking_kernels(backend).count_forward(SpikingNeuron(), current[0], len(current), *found)
+        return found
+
+    for call in (forward, backward, count_forward, rate_forward, galerkin_forward):
         yield Case(f"spiking.{call.__name__}", SPIKING_BOUND, call, call)
 
 

@@ -42,7 +42,7 @@ def spiking_kernels(backend: str) -> ModuleType:
     Returns
     -------
     module
-        With `forward`, `backward`, `rate_forward` and `galerkin_forward`.
+        With `forward`, `backward`, `count_forward`, `rate_forward` and `galerkin_forward`.
 
     Raises
     ------

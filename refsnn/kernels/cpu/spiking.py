@@ -103,6 +103,41 @@ def _backward_kernel(fire: Callable, reset_slope: Callable, surrogate: Callable,
     return compiled(kernel)
 
 
+def count_forward(
+    neuron: SpikingNeuron,
+    current: np.ndarray,
+    steps: int,
+    potential: np.ndarray,
+    spike_sum: np.ndarray,
+    margin: np.ndarray,
+) -> None:
+    """See `refsnn.kernels.plain.spiking.count_forward`."""
+    charge, fire, reset, _, _ = neuron.equations
+    kernel = _count_kernel(charge, fire, reset)
+    leak, threshold, reset_value, _, _, _, one = neuron.constants(potential.dtype)
+    over_columns(
+        kernel,
+        (steps, current.size),
+        (current, steps, potential, spike_sum, margin, leak, threshold, reset_value, one),
+    )
+
+
+@functools.cache
+def _count_kernel(charge: Callable, fire: Callable, reset: Callable) -> Callable:
+    def kernel(current, steps, potential, spike_sum, margin, leak, threshold, reset_value, one, first, last):
+        drive, v = current[first:last], potential[first:last]
+        counts, nearest = spike_sum[first:last], margin[first:last]
+        for _ in range(steps):
+            for j in range(v.size):
+                h = charge(v[j], drive[j], leak, reset_value, one)
+                spike = fire(h, threshold, one)
+                counts[j] += spike
+                nearest[j] = closest_approach(nearest[j], h - threshold)
+                v[j] = reset(h, spike, threshold, reset_value, one)
+
+    return compiled(kernel)
+
+
 def rate_forward(
     neuron: SpikingNeuron,
     current: np.ndarray,

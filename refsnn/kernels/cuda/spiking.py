@@ -96,6 +96,40 @@ def _backward_kernel(fire: Callable, reset_slope: Callable, surrogate: Callable)
     return compiled(kernel)
 
 
+def count_forward(
+    neuron: SpikingNeuron,
+    current: np.ndarray,
+    steps: int,
+    potential: np.ndarray,
+    spike_sum: np.ndarray,
+    margin: np.ndarray,
+) -> None:
+    """See `refsnn.kernels.plain.spiking.count_forward`."""
+    charge, fire, reset, _, _ = neuron.equations
+    kernel = _count_kernel(charge, fire, reset)
+    leak, threshold, reset_value, _, _, _, one = neuron.constants(potential.dtype)
+    arrays = read(current), steps, updated(potential), updated(spike_sum), updated(margin)
+    over_columns(kernel, (steps, current.size), (*arrays, leak, threshold, reset_value, one))
+
+
+@functools.cache
+def _count_kernel(charge: Callable, fire: Callable, reset: Callable) -> Callable:
+    def kernel(current, steps, potential, spike_sum, margin, leak, threshold, reset_value, one):
+        j = cuda.grid(1)
+        if j >= current.shape[0]:
+            return
+        v, counts, nearest = potential[j], spike_sum[j], margin[j]
+        for _ in range(steps):
+            h = charge(v, current[j], leak, reset_value, one)
+            spike = fire(h, threshold, one)
+            counts += spike
+            nearest = closest_approach(nearest, h - threshold)
+            v = reset(h, spike, threshold, reset_value, one)
+        potential[j], spike_sum[j], margin[j] = v, counts, nearest
+
+    return compiled(kernel)
+
+
 def rate_forward(
     neuron: SpikingNeuron,
     current: np.ndarray,

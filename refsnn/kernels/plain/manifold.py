@@ -21,43 +21,39 @@ from refsnn.equations.curvature import (
     origin_slopes,
     squared_distance_slope,
 )
-from refsnn.equations.stumpff import stumpff
-from refsnn.kernels.manifold import AMBIENT, PROJECT, TRANSPORT, FactorColumns, Incidence
+from refsnn.kernels.manifold import PROJECT, TRANSPORT, FactorColumns, Incidence
+from refsnn.kernels.plain.curvature import (
+    each,
+    exponential_adjoint,
+    inner,
+    product,
+    signs_of,
+    stumpff_of,
+    transport_adjoint,
+)
 
 
-def _each(equation, *columns):  # type: ignore[no-untyped-def]
-    """An equation of numbers, node by node, each of its values as a column."""
-    rows = [equation(*row) for row in zip(*columns, strict=True)]
-    return (np.array(part)[:, None] for part in zip(*rows, strict=True))
-
-
-def _signs(factor: FactorColumns) -> np.ndarray:
-    """J."""
-    signs = np.full(factor.last - factor.first, factor.one)
-    if factor.curvature < 0:
-        signs[0] = -factor.one
-    return signs
-
-
-def _inner(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a * b).sum(axis=1, keepdims=True)
-
-
-def _stumpff(q: np.ndarray, factor: FactorColumns):  # type: ignore[no-untyped-def]
-    return _each(lambda value: stumpff(value, factor.one), q[:, 0])
-
-
-def _from_origin(factor: FactorColumns, points: np.ndarray, drive: np.ndarray):  # type: ignore[no-untyped-def]
+def from_origin(factor: FactorColumns, points: np.ndarray, drive: np.ndarray):  # type: ignore[no-untyped-def]
     """o, w, a and b of the transport."""
-    origin = np.zeros_like(points[0])
+    origin = np.zeros_like(points[:1])
     moved = drive.copy()
     if factor.curvature != 0:
-        origin[0] = factor.origin
+        origin[:, 0] = factor.origin
         moved[:, 0] = 0
-    signs = _signs(factor)
-    a = factor.curvature * _inner(signs * points, moved)
-    b = factor.one + factor.curvature * _inner(signs * points, origin[None])
+    a = factor.curvature * inner(factor, points, moved)
+    b = factor.one + factor.curvature * inner(factor, points, origin)
     return origin, moved, a, b
+
+
+def vector_of(
+    factor: FactorColumns, mode: int, z: np.ndarray, u: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """v of a drive, and q."""
+    if mode == TRANSPORT:
+        origin, w, a, b = from_origin(factor, z, u)
+        return w - a / b * (origin + z), factor.curvature * product(w, w)
+    v = u - factor.curvature * inner(factor, z, u) * z if mode == PROJECT else u
+    return v, factor.curvature * inner(factor, v, v)
 
 
 def step(factor: FactorColumns, mode: int, points: np.ndarray, drive: np.ndarray, moved: np.ndarray) -> None:
@@ -75,14 +71,9 @@ def step(factor: FactorColumns, mode: int, points: np.ndarray, drive: np.ndarray
         Filled in the factor's columns.
     """
     own = slice(factor.first, factor.last)
-    z, u, signs = points[:, own], drive[:, own], _signs(factor)
-    if mode == TRANSPORT:
-        origin, w, a, b = _from_origin(factor, z, u)
-        v, q = w - a / b * (origin + z), factor.curvature * _inner(w, w)
-    else:
-        v = u - factor.curvature * _inner(signs * z, u) * z if mode == PROJECT else u
-        q = factor.curvature * _inner(signs * v, v)
-    c0, c1, _, _ = _stumpff(q, factor)
+    z = points[:, own]
+    v, q = vector_of(factor, mode, z, drive[:, own])
+    c0, c1, _, _ = stumpff_of(q, factor)
     moved[:, own] = c0 * z + c1 * v
 
 
@@ -121,32 +112,26 @@ def step_backward(
         ubar and zbar, filled in the factor's columns; the last may be `moved_adjoint` itself.
     """
     own = slice(factor.first, factor.last)
-    z, u, g, signs = points[:, own], drive[:, own], moved_adjoint[:, own].copy(), _signs(factor)
+    z, u, g, signs = points[:, own], drive[:, own], moved_adjoint[:, own].copy(), signs_of(factor)
     kappa, two = factor.curvature, factor.one + factor.one
+    v, q = vector_of(factor, mode, z, u)
+    by_point, by_vector, by_square = exponential_adjoint(factor, z, v, q, g)
+    literal_by_point = by_point
     if mode == TRANSPORT:
-        origin, w, a, b = _from_origin(factor, z, u)
-        v = w - a / b * (origin + z)
-        c0, c1, c2, c3 = _stumpff(kappa * _inner(w, w), factor)
-        by_vector = c1 * g
-        sum_adjoint = _inner(origin + z, by_vector)
-        by_square = (-c1 * _inner(z, g) + (c3 - c2) * _inner(v, g)) / two
-        by_drive = by_vector - kappa / b * sum_adjoint * (signs * z) + two * kappa * by_square * w
+        origin, w, a, b = from_origin(factor, z, u)
+        _, by_end, by_drive = transport_adjoint(factor, origin, z, w, a, b, by_vector)
+        by_drive = by_drive + two * kappa * by_square * w
         if kappa != 0:
             by_drive[:, 0] = 0
-        by_point = -(a / b) * by_vector - kappa / b * sum_adjoint * (signs * w)
-        by_point += a * kappa / (b * b) * sum_adjoint * (signs * origin)
+        by_point = by_point + by_end
     else:
-        along = _inner(signs * z, u)
-        v = u - kappa * along * z if mode == PROJECT else u
-        c0, c1, c2, c3 = _stumpff(kappa * _inner(signs * v, v), factor)
-        by_drive = c1 * g + kappa * (signs * v) * (-c1 * _inner(z, g) + (c3 - c2) * _inner(v, g))
-        by_point = np.zeros_like(g)
+        by_drive = by_vector + two * kappa * by_square * (signs * v)
         if mode == PROJECT:
-            sum_adjoint = _inner(z, by_drive)
-            by_point = -kappa * (sum_adjoint * (signs * u) + along * by_drive)
-            by_drive = by_drive - kappa * sum_adjoint * (signs * z)
+            along, total = product(signs * z, u), product(z, by_drive)
+            by_point = by_point - kappa * (total * (signs * u) + along * by_drive)
+            by_drive = by_drive - kappa * total * (signs * z)
     drive_adjoint[:, own] = by_drive
-    point_adjoint[:, own] = c0 * g if literal or mode == AMBIENT else c0 * g + by_point
+    point_adjoint[:, own] = literal_by_point if literal else by_point
 
 
 def origin_logarithm(factor: FactorColumns, points: np.ndarray, tangents: np.ndarray) -> None:
@@ -168,7 +153,7 @@ def origin_logarithm(factor: FactorColumns, points: np.ndarray, tangents: np.nda
         return
     y = z[:, 1:]
     rho = np.sqrt((y * y).sum(axis=1))
-    (ratio,) = _each(
+    (ratio,) = each(
         lambda length, polar: (origin_ratio(length, polar, factor.curvature, factor.one),), rho, z[:, 0]
     )
     tangents[:, factor.first] = 0
@@ -196,7 +181,7 @@ def origin_logarithm_backward(
         return
     y, gy = z[:, 1:], g[:, 1:]
     rho = np.sqrt((y * y).sum(axis=1))
-    ratio, slope, polar_slope = _each(
+    ratio, slope, polar_slope = each(
         lambda length, polar: (
             origin_ratio(length, polar, factor.curvature, factor.one),
             *origin_slopes(length, polar, factor.curvature, factor.one),
@@ -205,7 +190,7 @@ def origin_logarithm_backward(
         z[:, 0],
     )
     direction = y / np.where(rho > 0, rho, factor.one)[:, None]
-    along = _inner(direction, gy)
+    along = product(direction, gy)
     point_adjoint[:, factor.first] = (polar_slope * along)[:, 0]
     point_adjoint[:, factor.first + 1 : factor.last] = ratio * gy + (slope - ratio) * along * direction
 
@@ -228,9 +213,9 @@ def squared_distances(
     """
     own = slice(factor.first, factor.last)
     x, y = points[pairs.sources, own], points[pairs.targets, own]
-    chord = (_signs(factor) * (x - y) * (x - y)).sum(axis=1)
+    chord = (signs_of(factor) * (x - y) * (x - y)).sum(axis=1)
     total = ((x + y) * (x + y)).sum(axis=1)
-    ratio, slope = _each(
+    ratio, slope = each(
         lambda s, other: _distance(s, other, factor),
         np.where(chord.real > 0, chord, 0 * factor.one),  # rounding can take it below 0
         total,
@@ -263,7 +248,7 @@ def squared_distances_backward(
         Filled in the factor's columns.
     """
     own = slice(factor.first, factor.last)
-    signs, two = _signs(factor), factor.one + factor.one
+    signs, two = signs_of(factor), factor.one + factor.one
     for node in range(len(points)):
         total = np.zeros_like(points[node, own])
         for entry in pairs.entries[pairs.starts[node] : pairs.starts[node + 1]]:

@@ -81,6 +81,41 @@ def backward(
             potential_adjoint[:] = 0
 
 
+def count_forward(
+    neuron: SpikingNeuron,
+    current: np.ndarray,
+    steps: int,
+    potential: np.ndarray,
+    spike_sum: np.ndarray,
+    margin: np.ndarray,
+) -> None:
+    """`forward` under a current that does not change, of which nothing is kept but counts.
+
+    Parameters
+    ----------
+    neuron : SpikingNeuron
+        Hyper-parameters.
+    current : ndarray, (M,)
+        Input current of every step.
+    steps : int
+        T.
+    potential : ndarray, (M,)
+        v_0 in, v_T out.
+    spike_sum : ndarray, (M,)
+        Sum of s_t, added to.
+    margin : ndarray, (M,)
+        Smallest |h_t - threshold| so far, lowered; infinity at the start.
+    """
+    charge, fire, reset, _, _ = neuron.equations
+    leak, threshold, reset_value, _, _, _, one = neuron.constants(potential.dtype)
+    for _ in range(steps):
+        charged = charge(potential, current, leak, reset_value, one)
+        spike = fire(charged, threshold, one)
+        spike_sum += spike
+        margin[:] = closest_approach(margin, charged - threshold)
+        potential[:] = reset(charged, spike, threshold, reset_value, one)
+
+
 def rate_forward(
     neuron: SpikingNeuron,
     current: np.ndarray,

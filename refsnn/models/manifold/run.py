@@ -122,24 +122,27 @@ def _spikes(
     run: ManifoldRun,
 ) -> list[np.ndarray | None]:
     """Spikes of the blocks 0 .. L-1 into `run`; mean currents of blocks whose masks differ in time."""
-    kernels, (layers, steps), number = (
-        spiking_kernels(backend),
-        (network.layers, network.steps),
-        encoder.dtype.type,
-    )
+    kernels, layers, steps = spiking_kernels(backend), network.layers, network.steps
+    number, size = encoder.dtype.type, encoder.size
+    scale = number(network.gain)
     each_step = [mask is not None and mask.ndim == 3 for mask in inputs.masks[1:]]
-    potential = [np.full(encoder.size, network.neuron.reset_value, encoder.dtype) for _ in range(layers)]
+    potential = [np.full(size, network.neuron.reset_value, encoder.dtype) for _ in range(layers)]
     run.rates = [np.zeros_like(encoder) for _ in range(layers)]
     kept = (steps, *encoder.shape)
     run.heard = [np.empty(kept, encoder.dtype) if keep or each else None for each in each_step]
     run.charged = [np.empty(kept, encoder.dtype) for _ in range(layers)] if keep else []
     pooled = [np.zeros_like(encoder) if each else None for each in each_step]
-    charged, spikes = np.empty((1, encoder.size), encoder.dtype), np.empty((1, encoder.size), encoder.dtype)
+    if layers == 1 and run.heard[0] is None:  # one block hears rates alone, and the encoder's current does not change
+        nearest = np.full(size, np.inf, encoder.dtype)
+        scaled = (encoder if scale == 1 else scale * encoder).ravel()
+        kernels.count_forward(network.neuron, scaled, steps, potential[0], run.rates[0].ravel(), nearest)
+        run.margin = float(nearest.min())
+        steps = 0
+    charged, spikes = np.empty((1, size), encoder.dtype), np.empty((1, size), encoder.dtype)
     for t in range(steps):
         current = encoder
         for layer in range(layers):
-            scaled = current if network.gain == 1 else number(network.gain) * current
-            charged[0] = scaled.ravel()
+            charged[0] = (current if scale == 1 else scale * current).ravel()
             kernels.forward(network.neuron, charged, potential[layer], charged, spikes)
             run.margin = min(run.margin, float(np.abs(charged - number(network.neuron.threshold)).min()))
             run.rates[layer] += spikes.reshape(encoder.shape)
@@ -160,8 +163,8 @@ def _spikes(
             if mean is not None:
                 mean += current
     for rate in run.rates:
-        rate /= number(steps)
+        rate /= number(network.steps)
     for mean in pooled:
         if mean is not None:
-            mean /= number(steps)
+            mean /= number(network.steps)
     return pooled
