@@ -70,6 +70,8 @@ def spiking(types: Any, real: Any) -> Iterator[Compilation]:
         yield f"spiking.backward/{variant}", *backward(neuron)
         rate = kernels._rate_kernel(neuron.equations).py_func
         yield f"spiking.rate/{variant}", rate, (plane, row, row, row, row, row, plane, *constants)
+        count = kernels._count_kernel(charge, fire, reset_to).py_func
+        yield f"spiking.count/{variant}", count, (row, types.int64, row, row, row, real, real, real, real)
         galerkin = kernels._galerkin_kernel(neuron.equations).py_func
         state = row, plane, row, cube, plane, row
         yield f"spiking.galerkin/{variant}", galerkin, (plane, plane, *state, plane, *constants)
@@ -163,6 +165,22 @@ def attention(types: Any, real: Any) -> Iterator[Compilation]:
     yield from named("attention", signatures, real)
 
 
+def manifold(types: Any, real: Any) -> Iterator[Compilation]:
+    """All curvatures and modes are one kernel."""
+    count, whole, row, plane = types.int64, types.int64[::1], real[::1], real[:, ::1]
+    factor = count, count, real, real, real
+    signatures = {
+        "step": (*factor, count, plane, plane, plane),
+        "step_backward": (*factor, count, types.boolean, plane, plane, plane, plane, plane),
+        "origin_logarithm": (*factor, plane, plane),
+        "origin_logarithm_backward": (*factor, plane, plane, plane),
+        "squared_distances": (*factor, plane, whole, whole, row, row),
+        "squared_distances_backward": (*factor, plane, whole, whole, whole, whole, row, plane),
+    }
+    yield from named("manifold", signatures, real)
+    yield from named("graph", {"propagate": (whole, whole, row, plane, plane, real)}, real)
+
+
 def windows(types: Any, real: Any) -> Iterator[Compilation]:
     """Patches and pooling; places and records are whole numbers."""
     columns, images, record = real[:, :, ::1], real[:, :, :, ::1], types.int32[:, :, :, ::1]
@@ -232,7 +250,7 @@ def main() -> None:
 
     found = {name: ptx(kernel, signature) for name, kernel, signature in relaxation(types)}
     for real in (types.float32, types.float64):
-        for room in (spiking, recurrent, recurrent_spiking, adaptive, attention, windows):
+        for room in (spiking, recurrent, recurrent_spiking, adaptive, attention, manifold, windows):
             found |= {name: ptx(kernel, signature) for name, kernel, signature in room(types, real)}
         for function in (charge, charge_towards_rest, contracted):
             found[f"{function.__name__}/{real}"] = ptx(function, (real,) * 5, device=True)

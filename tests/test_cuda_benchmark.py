@@ -16,7 +16,16 @@ from validation.cuda_benchmark import BAD, GOOD, NO_DEVICE, TINY, largest_error,
 
 KERNELS = {
     f"{room}.{name}"
-    for room in ("spiking", "recurrent", "recurrent_spiking", "adaptive", "attention", "windows")
+    for room in (
+        "spiking",
+        "recurrent",
+        "recurrent_spiking",
+        "adaptive",
+        "attention",
+        "manifold",
+        "graph",
+        "windows",
+    )
     for module in [importlib.import_module(f"refsnn.kernels.plain.{room}")]
     for name, function in inspect.getmembers(module, inspect.isfunction)
     if function.__module__ == module.__name__ and not name.startswith("_")
@@ -27,7 +36,7 @@ KERNELS = {
 def test_every_kernel_is_compared(capsys):
     assert main(["--tiny"]) == GOOD
     printed = capsys.readouterr().out
-    assert len(KERNELS) == 29
+    assert len(KERNELS) == 37
     names = [line.split()[0] for line in printed.splitlines() if "." in line.split()[0]]
     assert set(names) == KERNELS | {"relaxation.phases:"}
     assert len(names) == len(KERNELS) + 3

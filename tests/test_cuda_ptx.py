@@ -17,6 +17,8 @@ import pytest
 pytestmark = pytest.mark.cuda
 
 HERE = Path(__file__).resolve().parent
+# CUDA's own float32 sine reduces a large argument modulo pi / 2 as a whole number of 64 bits
+REDUCTION = re.compile(r"\.reg \.f64|cvt\.rn\.f64\.s64|mul\.f64 .*0d3BF921FB54442D19|cvt\.rn\.f32\.f64")
 SUFFIX = {"float32": "f32", "float64": "f64"}
 
 
@@ -46,7 +48,7 @@ def ptx(compiled) -> dict[str, str]:
 
 def test_every_kernel_is_compiled_for_both_dtypes(compiled):
     kernels = compiled["kernels"]
-    assert len(kernels) == len(set(kernels)) == 36
+    assert len(kernels) == len(set(kernels)) == 44
     for dtype in SUFFIX:
         assert {name.split("/")[0] for name in compiled["ptx"] if re.search(f"/.*/{dtype}$", name)} == set(
             kernels
@@ -58,7 +60,10 @@ def test_every_kernel_is_typed_without_promotion(ptx):
         assert ".visible" in text, name  # something was compiled
         if not name.endswith("complex64"):  # some of its functions Numba itself computes in double precision
             double = name.endswith(("float64", "complex128"))
-            assert (".f64" in text) == double, name  # with its dot: %f64 is a register's name
+            lines = [line for line in text.splitlines() if ".f64" in line]  # %f64 is a register's name
+            if name.startswith("manifold.step") and not double:
+                lines = [line for line in lines if not REDUCTION.search(line)]
+            assert bool(lines) == double, name
 
 
 def test_a_relaxation_keeps_its_states_where_it_was_told(ptx):

@@ -24,6 +24,7 @@ import numpy as np
 from refsnn.kernels import BackendUnavailableError, spiking_kernels
 from validation.cuda_adaptive_workload import adaptive_cases
 from validation.cuda_attention_workload import attention_cases
+from validation.cuda_manifold_workload import manifold_cases
 from validation.cuda_recurrent_workload import cell_cases, loss_cases, recurrent_spiking_cases
 from validation.cuda_workload import (
     TINY,
@@ -43,6 +44,7 @@ CASES = (
     recurrent_spiking_cases,
     adaptive_cases,
     attention_cases,
+    manifold_cases,
     window_cases,
     relaxation_cases,
 )

@@ -47,6 +47,8 @@ class Sizes:
         Whose windows are gathered and pooled.
     slots, readers, memory_width, survivors : int
         Of sparse attention: N, samples, units of a memory and of a score, k_top.
+    nodes, dimension : int
+        Of a graph on a hyperboloid.
     """
 
     steps: int = 100
@@ -66,9 +68,11 @@ class Sizes:
     readers: int = 64
     memory_width: int = 128
     survivors: int = 10
+    nodes: int = 1 << 16
+    dimension: int = 32
 
 
-TINY = Sizes(5, 7, 2, 2, 2, 3, 2, 4, 8, 2, 5, 3, 1, 9, 2, 4, 3)
+TINY = Sizes(5, 7, 2, 2, 2, 3, 2, 4, 8, 2, 5, 3, 1, 9, 2, 4, 3, 5, 2)
 
 
 @dataclass(frozen=True)
