@@ -19,6 +19,7 @@ from validation import (
     equilibrium_benchmark,
     equilibrium_workload,
     frameworks,
+    manifold_benchmark,
     workload,
 )
 from validation.benchmark import (
@@ -320,6 +321,31 @@ def test_sparse_attention_keeps_what_its_sweep_needs_and_little_more(monkeypatch
     assert long.kept == pytest.approx(2 * short.kept, rel=0.03)
 
 
+def few_nodes(seed, draw=manifold_benchmark.draw, **sizes):
+    return draw(seed, nodes=40, edges=80, features=60)
+
+
+def test_both_ways_back_on_a_graph_are_timed_against_each_other(monkeypatch):
+    monkeypatch.setattr(manifold_benchmark, "draw", few_nodes)
+    monkeypatch.setattr(manifold_benchmark, "STEPS", (2, 4))
+    lines = manifold_benchmark.measure(0, 2)
+    names = [manifold_benchmark.FLOOR, manifold_benchmark.EPOCH]
+    for steps in (2, 4):
+        names += [f"back by the manifold, T = {steps}", f"back by spikes, T = {steps}"]
+    assert [line.name for line in lines] == names
+    assert [line.aim != "" for line in lines] == [False, True, False, False, False, True]
+    ratios = {line.name: line.ratio for line in lines}
+    assert ratios["back by spikes, T = 4"] > 1
+    assert ratios[manifold_benchmark.EPOCH] > 1
+
+
+def test_a_silent_graph_is_not_timed(monkeypatch):
+    work = few_nodes(0)
+    work.parameters["layer.0.weight"] *= 0
+    with pytest.raises(VacuousError, match="the encoder is silent"):
+        manifold_benchmark.epoch_of(work, 0)()
+
+
 def test_the_exponent_of_a_straight_line_is_one():
     lines = [attentive_benchmark.Line(steps, [2.0 * steps], [0.1 * steps**2]) for steps in (10, 20, 50)]
     assert attentive_benchmark.exponent(lines, "forward") == pytest.approx(1)
@@ -332,6 +358,9 @@ def test_the_command_prints_a_table_and_writes_the_figures(tmp_path, monkeypatch
     monkeypatch.setattr(convolutional_workload, "draw", small_stack)
     monkeypatch.setattr(adaptive_benchmark, "draw", few_neurons)
     monkeypatch.setattr(attentive_benchmark, "LENGTHS", (20, 40))
+    monkeypatch.setattr(manifold_benchmark, "draw", few_nodes)
+    monkeypatch.setattr(manifold_benchmark, "STEPS", (2, 4))
+    monkeypatch.setattr(manifold_benchmark, "large_graph", lambda: 1e9)
     target = tmp_path / "figures.json"
     assert benchmark.main(["--repeats", "7", "--seed", "1", "--json", str(target)]) == 0
     printed = capsys.readouterr().out

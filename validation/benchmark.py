@@ -32,6 +32,7 @@ from validation import (
     equilibrium_benchmark,
     equilibrium_workload,
     frameworks,
+    manifold_benchmark,
     workload,
 )
 from validation.convolutional_benchmark import Line
@@ -206,6 +207,8 @@ def record(
     stack: Sequence[Line] = (),
     neurons: Sequence[adaptive_benchmark.Line] = (),
     attention: Sequence[attentive_benchmark.Line] = (),
+    graph: Sequence[manifold_benchmark.Line] = (),
+    graph_peak: float | None = None,
 ) -> dict:
     """All of it for `--json`; no figure about the machine beyond the BLAS and its kernels."""
     libraries = [
@@ -222,7 +225,9 @@ def record(
         "aims": {"ratio": RATIO_AIM, "memory": MEMORY_AIM, "equilibrium_ratio": EQUILIBRIUM_AIM}
         | {f"convolutional stack, {name}": aim for name, aim in convolutional_workload.AIMS.items()}
         | {f"adaptive neurons, {name}": aim for name, aim in adaptive_benchmark.AIMS.items()}
-        | {"sparse attention, exponent of backward time": attentive_benchmark.EXPONENT_AIM},
+        | {"sparse attention, exponent of backward time": attentive_benchmark.EXPONENT_AIM}
+        | {f"graph, {name}": aim for name, aim in manifold_benchmark.AIMS.items()}
+        | {"graph, DvS over DvM at the largest T, at least": manifold_benchmark.FASTER_AIM},
         "checks": {name: check._asdict() | {"refused": check.complaint()} for name, check in checks.items()},
         "rows": [
             asdict(row)
@@ -239,6 +244,8 @@ def record(
         "convolutional_stack": [asdict(line) for line in stack],
         "adaptive_neurons": [asdict(line) for line in neurons],
         "sparse_attention": [asdict(line) for line in attention],
+        "graph": [asdict(line) for line in graph],
+        "large_graph_peak_bytes": graph_peak,
     }
 
 
@@ -248,7 +255,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m validation.benchmark",
         description="Time a spiking layer, a convolutional stack under every rule, steps of equilibrium "
         "propagation and adaptive neurons against what they cannot do without, after checking what they do; "
-        "and sparse attention against the length of the sequence.",
+        "and sparse attention and spiking graph networks against the length of the sequence.",
         epilog="Exit status: 0; 1 if refsnn's backends or dtypes disagree; 2 for a wrong command line.",
     )
     command.add_argument(
@@ -294,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = workload.draw(options.seed)
     with one_thread(), Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         cases = equilibrium_workload.CASES
-        rounds = (2 + len(cases) + len(convolutional_benchmark.STEPS)) * (WARM_UPS + options.repeats)
+        rounds = (3 + len(cases) + len(convolutional_benchmark.STEPS)) * (WARM_UPS + options.repeats)
         task = bar.add_task("rounds", total=rounds + attentive_benchmark.ROUNDS)
 
         def progress() -> None:
@@ -305,12 +312,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stack = convolutional_benchmark.measure(options.seed, options.repeats, progress)
         neurons = adaptive_benchmark.measure(options.seed, options.repeats, progress)
         attention = attentive_benchmark.measure(options.seed, progress)
-        entries = record(work, options.seed, checks, rows, equilibrium, stack, neurons, attention)
+        graph = manifold_benchmark.measure(options.seed, options.repeats, progress)
+        peak = manifold_benchmark.large_graph()
+        entries = record(
+            work, options.seed, checks, rows, equilibrium, stack, neurons, attention, graph, peak
+        )
     _print(console, work, checks, rows)
     console.print(convolutional_benchmark.table(stack))
     console.print(equilibrium_benchmark.table(equilibrium))
     console.print(adaptive_benchmark.table(neurons))
     console.print(attentive_benchmark.table(attention))
+    console.print(manifold_benchmark.table(graph, peak))
     if options.json is not None:
         write_atomically(options.json, json.dumps(plain(entries), indent=2, allow_nan=False) + "\n")
         console.print(f"Figures: {options.json}")

@@ -23,7 +23,7 @@ from refsnn import checks
 from refsnn.algorithms.result import Diagnostics, GradientResult
 from refsnn.kernels import BACKENDS
 from refsnn.models.contract import Parameters
-from refsnn.models.manifold.heads import Head, HeadGradient, logits
+from refsnn.models.manifold.heads import Head, HeadGradient
 from refsnn.models.manifold.inputs import GraphInputs
 from refsnn.models.manifold.maps import ExactMaps, Maps
 from refsnn.models.manifold.network import ManifoldSpikingNetwork
@@ -40,8 +40,8 @@ class ManifoldResult(GradientResult):
     Attributes
     ----------
     loss, gradients, diagnostics
-        As of any algorithm; `diagnostics.outputs` are the logits of the manifold head, or z^L without a
-        classifier.
+        As of any algorithm; `diagnostics.outputs` is what the loss was taken of: logits of all nodes, or
+        distances of all pairs.
     run : ManifoldRun
         The forward pass: points, drives, rates.
     point_gradients : list of ndarray, (N, D)
@@ -222,7 +222,7 @@ def through_manifold(
         diagnostics=Diagnostics(
             steps_executed=network.steps,
             bytes_kept=run.bytes_kept,
-            outputs=logits(network, parameters, run, maps, "manifold") if network.classes else run.points[-1],
+            outputs=top.outputs,
             spike_rates={f"layer.{layer}": float(rate.mean()) for layer, rate in enumerate(run.rates)},
             margin=run.margin,
         ),
@@ -247,6 +247,8 @@ def finite_points(network: ManifoldSpikingNetwork, run: ManifoldRun) -> None:
     FloatingPointError
         Naming the first block with such points.
     """
+    if np.isfinite(run.points[-1]).all():  # what is not finite once stays so
+        return
     for layer, points in enumerate(run.points[1:]):
         if not np.isfinite(points).all():
             advice = "tangent='transport'" if network.tangent != "transport" else "a smaller step_size"

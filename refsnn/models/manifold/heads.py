@@ -42,6 +42,8 @@ class HeadGradient:
         dL/dWc.
     scaling : ndarray, (factors,)
         R dL/dR of each factor at fixed u / R: how the loss grows with the lengths that it is taken of.
+    outputs : ndarray, (N, C) or (E + E',)
+        What the loss was taken of: logits of all nodes, or distances of all pairs.
     """
 
     loss: float
@@ -49,6 +51,7 @@ class HeadGradient:
     drives: np.ndarray | None
     readout: np.ndarray | None
     scaling: np.ndarray
+    outputs: np.ndarray
 
 
 class Head(Protocol):
@@ -196,19 +199,24 @@ class NodeClasses:
         """See `Head.loss`."""
         read = embedding(network, run, maps, self.head)
         weight = parameters["readout.weight"]
-        outputs = read[self.nodes] @ weight.T
-        targets = self.labels[self.nodes]
-        errors = cross_entropy_gradient(outputs, targets)
-        by_read = np.zeros_like(read)
-        np.add.at(by_read, self.nodes, errors @ weight)
-        loss, readout = float(cross_entropy(outputs, targets)), errors.T @ read[self.nodes]
+        outputs, targets = read @ weight.T, self.labels[self.nodes]
+        loss = float(cross_entropy(outputs[self.nodes], targets))
+        errors = np.zeros_like(outputs)
+        np.add.at(errors, self.nodes, cross_entropy_gradient(outputs[self.nodes], targets))
+        by_read, readout = errors @ weight, errors.T @ read
         if self.head == "tangent":
-            by_drive = by_read * network.manifold.tangent_mask(read.dtype)
-            return HeadGradient(
-                loss, None, by_drive, readout, _by_factor(network.manifold, by_drive, 0 * read)
-            )
+            by_read *= network.manifold.tangent_mask(read.dtype)
+            return HeadGradient(loss, None, by_read, readout, _none(network.manifold), outputs)
         by_point = maps.origin_logarithm_backward(run.points[-1], by_read)
-        return HeadGradient(loss, by_point, None, readout, _by_factor(network.manifold, by_read, read))
+        scaling = _none(network.manifold)
+        if network.learn_curvature:
+            scaling = _by_factor(network.manifold, by_read, read)
+        return HeadGradient(loss, by_point, None, readout, scaling, outputs)
+
+
+def _none(manifold: Manifold) -> np.ndarray:
+    """No length that the loss is taken of."""
+    return np.zeros(len(manifold.factors))
 
 
 def _by_factor(manifold: Manifold, one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -310,7 +318,7 @@ class Links:
         for factor, mine, slope in zip(manifold.columns(points.dtype), by_squares, slopes, strict=True):
             kernels.squared_distances_backward(factor, points, pairs, mine * slope, by_point)
         scaling = 2 * (by_squares * squares).sum(axis=1)
-        return HeadGradient(loss, by_point, None, None, scaling)
+        return HeadGradient(loss, by_point, None, None, scaling, lengths)
 
 
 def squared_distances(
