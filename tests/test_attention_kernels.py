@@ -208,6 +208,21 @@ def test_scores(backend, squashed, dtype):
     assert np.isnan(scores[:, filled:]).all()
 
 
+@pytest.mark.parametrize("backend", ANY_BACKEND)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_equal_memories_have_equal_scores(backend, dtype):
+    """To the last bit, wherever they are and however wide the score is: or ties would not be ties."""
+    rng = np.random.default_rng(6)
+    for width in (1, 7, 33, 34, 64):
+        for filled in (2, 5, 19):
+            keys = np.repeat(rng.standard_normal((1, 2, width)), filled, axis=0).astype(dtype)
+            query, weight = (rng.standard_normal(shape).astype(dtype) for shape in ((2, width), width))
+            scores = np.zeros((2, filled), dtype)
+            attention_kernels(backend).score(keys, query, weight, True, scores)
+            assert scores.any()
+            assert np.array_equal(scores, np.repeat(scores[:, :1], filled, axis=1)), (width, filled)
+
+
 # -- the way back ---------------------------------------------------------------------------------------
 
 

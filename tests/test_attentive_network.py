@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from refsnn.models.attentive.network import (
     ReminderWarning,
     mental_updates,
 )
+from refsnn.models.attentive.run import attentive_run
 from refsnn.models.contract import StaticInput
 from refsnn.models.sequences import StepTargets
 
@@ -227,6 +230,23 @@ def test_scores_beyond_all_bounds_are_an_error(backend, options):
         run(network, parameters, inputs, labels, backend=backend)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_scores_that_are_not_finite_are_not_ranked(backend):
+    """Some are NaN (infinite keys and queries): left out they would leave all numbers finite."""
+    network = quiet(top=2, small_memory="zero")
+    parameters, inputs, labels = problem(network)
+    for name in ("memory_weight", "query_weight"):
+        parameters[f"attention.{name}"] = np.where(parameters[f"attention.{name}"] > 0, 1.7e308, -1.7e308)
+    parameters["cell.input_weight"] *= 20
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError) as caught:
+        run(network, parameters, inputs, labels, backend=backend)
+    assert re.match(
+        r"scores: expected finite numbers, got nan at step \d for slot \d of sample \d", str(caught.value)
+    )
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=r"^scores: expected finite"):
+        attentive_run(network, parameters, inputs, backend=backend)
+
+
 def test_what_the_targets_may_be():
     network = AttentiveNetwork(WIDTHS, top=2)
     parameters, inputs, labels = problem(network)
@@ -253,6 +273,7 @@ def test_what_the_targets_may_be():
     [
         ({"top": 1}, "top: with 1 and sparsifier 'paper' one memory survives"),
         ({"top": 1, "score": "separable"}, "top: with 1 and sparsifier 'paper' one memory survives"),
+        ({"top": 1, "sparsifier": "dev"}, "top: with 1 and sparsifier 'dev' one memory survives"),
         ({"top": 2, "sparsifier": "release"}, "top: with 2 and sparsifier 'release' one memory survives"),
         ({"top": 1, "sparsifier": "release"}, "top: with 1 and sparsifier 'release' no memory survives"),
         ({"store_every": 5, "truncate_every": 5}, "store_every: 5 is a multiple of truncate_every=5"),
@@ -272,6 +293,11 @@ def test_advice_on_settings(options, message):
     [
         ({"top": 2, "truncate_every": 6}, 6, "truncate_every: 6 is the length of the sequence"),
         ({"top": 4, "store_every": 2}, 6, "top: 4 memories are never exceeded within 6 steps"),
+        (
+            {"top": 4, "store_every": 5, "empty_memory": True},
+            6,
+            "top: 4 memories are never exceeded within 6 steps",
+        ),
     ],
 )
 def test_advice_on_lengths(options, steps, message):
@@ -312,7 +338,8 @@ def test_advice_on_zero_scoring_vectors(options, names, message):
     "options",
     [
         {"top": 5, "store_every": 2, "truncate_every": 5}, {"top": 2}, {"top": 0},
-        {"top": 1, "sparsifier": "dev"}, {"top": 3, "sparsifier": "release"}, {"top": 2, "truncate_every": 1},
+        {"top": 0, "sparsifier": "dev"}, {"top": 2, "sparsifier": "dev"}, {"top": 3, "sparsifier": "release"},
+        {"top": 2, "truncate_every": 1}, {"top": 5, "store_every": 14, "empty_memory": True},
         {"top": 2, "score": "separable"},
         {"top": 2, "truncate_every": 15}, {"top": 30, "small_memory": "softmax"},
         {"top": 5, "store_every": 99},
@@ -333,6 +360,28 @@ def test_one_survivor_teaches_the_attention_nothing():
             network = quiet(**(options | small | {"top": options["top"] + more}))
             gradients = run(network, *problem(network, 12)).gradients
             assert bool(gradients["attention.memory_weight"].any()) == bool(more)
+
+
+def test_one_survivor_of_dev_teaches_next_to_nothing():
+    """The second has a weight of eps_thr / U: the gradient is of that order."""
+    for top, few in ((1, True), (2, False)):
+        network = quiet(top=top, sparsifier="dev", small_memory="zero")
+        parameters, inputs, labels = problem(network, 12)
+        parameters["attention.score_weight"] *= 50
+        gradients = run(network, parameters, inputs, labels).gradients
+        share = np.abs(gradients["attention.memory_weight"]).max() / np.abs(gradients["readout.weight"]).max()
+        assert share > 0
+        assert (share < 1e-3) == few
+
+
+def test_a_zero_scoring_vector_can_learn_while_scores_are_raw():
+    """What the advice says of the steps with more than `top` memories, it does not say of those before."""
+    for small, learns in (("raw", True), ("zero", False)):
+        network = quiet(top=3, small_memory=small)
+        parameters, inputs, labels = problem(network)
+        parameters["attention.score_weight"][:] = 0
+        gradients = run(network, parameters, inputs, labels).gradients
+        assert bool(gradients["attention.score_weight"].any()) == learns
 
 
 # -- parameters -----------------------------------------------------------------------------------------
@@ -390,3 +439,56 @@ def test_slots_by_hand():
     assert [empty.slots_before(t) for t in range(1, 8)] == [0, 0, 0, 1, 1, 1, 2]
     assert [empty.slot_of(t) for t in range(1, 7)] == [None, None, 0, None, None, 1]
     assert not any(empty.cut_before(t) for t in range(1, 99))
+
+
+def test_nothing_is_stored_without_a_period():
+    """An LSTM from rest: no slot but h_0, no warning, the outputs of a period beyond the sequence."""
+    rng, steps = np.random.default_rng(0), 8
+    never = AttentiveNetwork((2, 4, 3), top=2, store_every=None, truncate_every=3)
+    assert never.lint() == never.lint(steps) == []
+    parameters = never.initialise(rng, attention="uniform", forget_bias=1.0)
+    inputs, labels = rng.normal(size=(steps, 2, 2)), rng.integers(0, 3, (steps, 2))
+    found = sparse_attentive_backtracking(never, parameters, inputs, labels)
+    beyond = sparse_attentive_backtracking(replace(never, store_every=steps + 2), parameters, inputs, labels)
+    assert found.slot_times.tolist() == beyond.slot_times.tolist() == [0]
+    assert found.loss == beyond.loss
+    for name, gradient in found.gradients.items():
+        np.testing.assert_array_equal(gradient, beyond.gradients[name])
+        assert gradient.any() == (not name.startswith("attention") and "summary" not in name), name
+    empty = sparse_attentive_backtracking(replace(never, empty_memory=True), parameters, inputs, labels)
+    assert empty.slot_times.size == 0
+    assert empty.loss == found.loss
+
+
+def test_the_forget_gates_have_a_bias_of_their_own():
+    network = AttentiveNetwork((2, 4, 3))
+    plain, biased = (network.initialise(np.random.default_rng(0), forget_bias=bias) for bias in (0.0, 2.0))
+    for name, value in plain.items():
+        expected = value.copy()
+        if name == "cell.input_bias":
+            expected[4:8] += 2
+        np.testing.assert_array_equal(biased[name], expected)
+    with pytest.raises(ValueError, match=r"^forget_bias: expected 0 for the cell 'tanh', got 1.0"):
+        AttentiveNetwork((2, 4, 3), cell="tanh").initialise(np.random.default_rng(0), forget_bias=1.0)
+
+
+@pytest.mark.parametrize("name", ["top", "store_every", "truncate_every"])
+def test_numbers_that_no_kernel_takes(name):
+    with pytest.raises(ValueError, match=f"^{name}: expected at most 2147483647, got"):
+        AttentiveNetwork((2, 4, 3), **{name: 10**400})
+
+
+def test_weights_beside_a_readout_at_the_end():
+    """Without them each step would count, whatever `readout` says."""
+    rng, network = np.random.default_rng(0), AttentiveNetwork((2, 4, 3), top=2, readout="last")
+    parameters, inputs, labels = network.initialise(rng), rng.normal(size=(9, 2, 2)), np.array([0, 2])
+    with pytest.raises(
+        ValueError, match=r"^targets: expected StepTargets with weights beside readout='last'"
+    ):
+        sparse_attentive_backtracking(network, parameters, inputs, StepTargets(labels))
+    weights = np.eye(9)[-1]
+    alone = sparse_attentive_backtracking(network, parameters, inputs, labels)
+    given = sparse_attentive_backtracking(network, parameters, inputs, StepTargets(labels, weights))
+    assert given.loss == alone.loss
+    with pytest.raises(TypeError, match=r"^input_gradients: expected True or False, got 'no'"):
+        sparse_attentive_backtracking(network, parameters, inputs, labels, input_gradients="no")

@@ -122,6 +122,7 @@ def test_outputs_follow_from_states_and_what_was_read(backend):
         expected += summary @ parameters["readout.summary_weight"].T
         np.testing.assert_allclose(whole.outputs[t], expected, atol=1e-12)
     assert np.array_equal(whole.outputs[-1], whole.diagnostics.outputs)
+    assert not np.shares_memory(whole.outputs, whole.diagnostics.outputs)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -349,6 +350,15 @@ def test_outputs_that_are_not_finite_are_said():
     parameters["attention.score_weight"] = np.full(6, 1e200)
     with (
         pytest.warns(RuntimeWarning),
-        pytest.raises(FloatingPointError, match="outputs: expected finite numbers"),
+        pytest.raises(
+            FloatingPointError, match=r"^scores: expected finite numbers, got .* take small_memory"
+        ),
     ):
         attentive_run(network, parameters, rng.standard_normal((40, 2, 3)))
+    parameters = network.initialise(rng)
+    parameters["readout.weight"][:] = 1.7e308
+    with (
+        pytest.warns(RuntimeWarning),
+        pytest.raises(FloatingPointError, match=r"^outputs: expected finite numbers"),
+    ):
+        attentive_run(network, parameters, 9 * rng.standard_normal((40, 2, 3)))

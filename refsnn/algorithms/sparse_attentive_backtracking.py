@@ -53,7 +53,8 @@ class AttentiveResult(GradientResult):
         Norm of dL/dh_t: where credit came to.
     gap : float
         Smallest difference between a threshold and its neighbours in order: below about 1e-12 (1e-5 in
-        float32) another order of summation can select other memories.
+        float32) another order of summation can select other memories.  Of the sparsifiers that shift their
+        threshold, or mix it over the batch, it is that of the order, not of who survives.
     initial_gradients, final_state : dict of str to ndarray
         dL/d(h_0, c_0), and (h_T, c_T).
     input_gradients : ndarray, (T, B, I), or None
@@ -137,7 +138,7 @@ def sparse_attentive_backtracking(
     TypeError, ValueError
         For arguments of wrong kind, shape or range.
     FloatingPointError
-        If the loss or a gradient is not finite.
+        If a score, the loss or a gradient is not finite.
 
     Warns
     -----
@@ -154,6 +155,8 @@ def sparse_attentive_backtracking(
     (array([ 0,  2,  4,  6,  8, 10, 12, 14, 16, 18, 20]), (20, 2, 11), 2)
     """
     checks.instance("network", network, AttentiveNetwork, "AttentiveNetwork((3, 32, 4))")
+    if not isinstance(input_gradients, bool):
+        raise TypeError(f"input_gradients: expected True or False, got {input_gradients!r}")
     parameters, inputs, checked = network.check(parameters, inputs, targets)
     core = AttentiveCore(network, parameters, inputs, checked, backend)
     if input_gradients:
@@ -170,18 +173,19 @@ def sparse_attentive_backtracking(
 
     executor = Executor(core, chosen.schedule, memory, None, recorded, None, at_end)
     executor.run()
-    first = 0 if not network.empty_memory else network.store_every
+    every_slot = network.store_every or 0
+    first = every_slot if network.empty_memory else 0
     return AttentiveResult(
         loss=float(core.loss),
         gradients=core.gradients,
         diagnostics=Diagnostics(
             steps_executed=executor.counts.cost,
             bytes_kept=sizes_of(core).fixed + memory.memory.nbytes,
-            outputs=recorded.outputs[-1],
+            outputs=recorded.outputs[-1].copy(),
         ),
         outputs=recorded.outputs,
         readings=recorded.readings,
-        slot_times=first + network.store_every * np.arange(core.slots),
+        slot_times=first + every_slot * np.arange(core.slots),
         reach=core.reach,
         gap=float(core.gap[0]),
         initial_gradients=core.initial_gradients(),

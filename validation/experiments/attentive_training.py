@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 DTYPE = np.float32
 CLIP = 1.0
-NEVER = 10**6 + 1  # a k_att beyond any sequence, and no multiple of any k_trunc here
 READINGS = 2**27  # bytes that the readings of one test batch may take
 ROUND = 20  # updates of each network before the next one has its turn
 
@@ -121,7 +120,7 @@ def four_models(sab: AttentiveNetwork, cut: int, factor: float = 2.0) -> tuple[M
         SAB, TBPTT, BPTT, self-attention.
     """
     numbers = f"({sab.top}, {sab.store_every}, {sab.truncate_every})"
-    without = replace(sab, store_every=NEVER, truncate_every=None)
+    without = replace(sab, store_every=None, truncate_every=None)
     everything = replace(sab, top=0, store_every=1, truncate_every=None, augmented=False)
     return (
         Model(f"SAB {numbers}", sab),

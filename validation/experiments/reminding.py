@@ -40,22 +40,27 @@ class Setting:
     ----------
     name : str
         For the table.
-    top, store_every : int
-        k_top and k_att; a k_att beyond the sequence leaves the memory empty but for h_0.
+    top : int
+        k_top.
+    store_every : int or None
+        k_att; None stores nothing.
     truncate_every : int or None
         k_trunc.
     attention : {"authors", "uniform"}
         Initial weights of the attention.
     small_memory : str
         Weights while there are at most k_top memories.
+    forget_bias : float
+        Added to the biases of the forget gates.
     """
 
     name: str
     top: int
-    store_every: int
+    store_every: int | None
     truncate_every: int | None
     attention: str = "uniform"
     small_memory: str = "raw"
+    forget_bias: float = 0.0
 
     def network(self) -> AttentiveNetwork:
         """Ten channels, 32 units, nine classes."""
@@ -70,7 +75,6 @@ class Setting:
             )
 
 
-NEVER = 10**6 + 1  # no multiple of any k_trunc here
 SAB = Setting("SAB (5, 2, 5)", 5, 2, 5)
 OTHERS = (
     Setting("the same, few memories by softmax", 5, 2, 5, small_memory="softmax"),
@@ -79,8 +83,9 @@ OTHERS = (
     Setting("SAB (2, 2, 5)", 2, 2, 5),
     Setting("SAB (2, 5, 5): windows of one step", 2, 5, 5),
 )
-TBPTT = Setting("TBPTT, 5 steps", 5, NEVER, 5)
-BPTT = Setting("LSTM, BPTT", 5, NEVER, None)
+TBPTT = Setting("TBPTT, 5 steps", 5, None, 5)
+BPTT = Setting("LSTM, BPTT", 5, None, None)
+REMEMBERING = replace(BPTT, name="LSTM, BPTT, forget gates biased by 2", forget_bias=2.0)
 
 
 def run(
@@ -132,7 +137,7 @@ def train(setting: Setting, seed: int, updates: int, tick: Any) -> Trained:
         return stream.updates >= 200 and stream.running_mean("accuracy", 200) == 1
 
     stream = train_stream(
-        network.initialise(rng, DTYPE, attention=setting.attention),
+        network.initialise(rng, DTYPE, attention=setting.attention, forget_bias=setting.forget_bias),
         Learner(network),
         rule,
         updates,
@@ -255,7 +260,7 @@ def recalls(trained: Trained) -> bool:
     "sparse_attentive_backtracking/recall-long", "One-symbol recall: seeds and settings", RECALL, long=True
 )
 def long(progress: Progress) -> ExperimentResult:
-    found = compare((SAB, *OTHERS, TBPTT, BPTT), range(SEEDS), 1000, progress)
+    found = compare((SAB, *OTHERS, TBPTT, BPTT, REMEMBERING), range(SEEDS), 1000, progress)
     solved = [one for one in found[SAB] if recalls(one)]
     far = all(one.accuracies[TRANSFER[-1]] >= FAR for one in solved)
     chance = all(one.accuracies[DELAY] <= 0.3 for one in found[TBPTT])

@@ -38,7 +38,9 @@ def score(
     """
     for b in range(len(query)):
         raised = keys[:, b] + query[b]
-        scores[b, : len(keys)] = (hyperbolic_tangent(raised) if squashed else raised) @ score_weight
+        excited = hyperbolic_tangent(raised) if squashed else raised
+        # no matrix product, which rounds some rows otherwise: equal memories have equal scores
+        scores[b, : len(keys)] = (excited * score_weight).sum(axis=1)
 
 
 def select(rule: Sparsifier, scores: np.ndarray, filled: int, reading: Reading, gap: np.ndarray) -> None:

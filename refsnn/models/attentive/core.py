@@ -161,6 +161,7 @@ class AttentiveCore(WorkingCore):
         self.attention.score(keys, self._query, self._score_weight, self._squashed, self._scores)
         reading = self.reading
         if filled:
+            self._check_scores(step, filled)
             self.attention.select(
                 network.rule(filled, self.gap.dtype), self._scores, filled, reading, self.gap
             )
@@ -176,6 +177,17 @@ class AttentiveCore(WorkingCore):
         if slot is not None:
             self._store(slot, tape["hidden"])
         self.recover(step)
+
+    def _check_scores(self, step: int, filled: int) -> None:
+        """A NaN has no rank: it would be left out, or be the threshold, without a word."""
+        finite = np.isfinite(self._scores[:, :filled])
+        if not finite.all():
+            sample, slot = np.argwhere(~finite)[0]
+            raise FloatingPointError(
+                f"scores: expected finite numbers, got {self._scores[sample, slot]} at step {step} for slot "
+                f"{slot} of sample {sample}; raw scores are not bounded: take small_memory='softmax', or "
+                "smaller weights"
+            )
 
     def _ask(self) -> np.ndarray:
         """hhat_t from the tape, and the query W2 hhat_t; returns what W2 is applied to."""

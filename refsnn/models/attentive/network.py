@@ -31,6 +31,8 @@ from refsnn.models.recurrent.targets import check_step_targets
 from refsnn.models.sequences import StepTargets
 
 CELLS = {"lstm": 4, "tanh": 1}
+# of whole numbers that kernels take
+MOST = 2**31 - 1
 SCORES = "mlp", "mlp_tanh_in", "separable"
 SPARSIFIERS = "paper", "release", "dev"
 SMALL_MEMORIES = "raw", "min", "softmax", "zero"
@@ -52,8 +54,8 @@ class AttentiveNetwork:
         Inputs I, units H, outputs O.
     top : int
         k_top: how many memories are retrieved; 0 or less keeps all, with raw scores.
-    store_every : int
-        k_att: a state is stored every so many steps.
+    store_every : int or None
+        k_att: a state is stored every so many steps; None never stores one.
     truncate_every : int or None
         k_trunc: the recurrent gradient is cut before the steps t with t mod k_trunc = 0; None never cuts.
     cell : {"lstm", "tanh"}
@@ -102,7 +104,7 @@ class AttentiveNetwork:
 
     widths: tuple[int, ...]
     top: int = 5
-    store_every: int = 1
+    store_every: int | None = 1
     truncate_every: int | None = None
     cell: str = "lstm"
     score: str = "mlp"
@@ -124,9 +126,12 @@ class AttentiveNetwork:
             raise ValueError(f"widths: expected three (inputs, units, outputs), got {self.widths!r}")
         if isinstance(self.top, bool) or not isinstance(self.top, (int, np.integer)):
             raise TypeError(f"top: expected a whole number, 0 for all memories, got {self.top!r}")
-        checks.count("store_every", self.store_every)
-        if self.truncate_every is not None:
-            checks.count("truncate_every", self.truncate_every)
+        if abs(self.top) > MOST:
+            raise ValueError(f"top: expected at most {MOST}, got a number of {len(str(self.top))} digits")
+        for name in ("store_every", "truncate_every"):
+            value = getattr(self, name)
+            if value is not None and checks.count(name, value) > MOST:
+                raise ValueError(f"{name}: expected at most {MOST}, got {value}; take None for never")
         for name, known in (
             ("cell", CELLS), ("score", SCORES), ("sparsifier", SPARSIFIERS), ("readout", READOUTS),
             ("small_memory", SMALL_MEMORIES), ("loss_function", LOSSES),
@@ -178,11 +183,12 @@ class AttentiveNetwork:
 
     def slots_before(self, step: int) -> int:
         """M_t: slots that step t sees."""
-        return (step - 1) // self.store_every + (not self.empty_memory)
+        stored = 0 if self.store_every is None else (step - 1) // self.store_every
+        return stored + (not self.empty_memory)
 
     def slot_of(self, step: int) -> int | None:
         """Which slot h_t becomes, if it is stored."""
-        if step % self.store_every:
+        if self.store_every is None or step % self.store_every:
             return None
         return step // self.store_every - self.empty_memory
 
@@ -245,16 +251,18 @@ class AttentiveNetwork:
         0
         """
         found = []
-        single = {"paper": 1, "release": 2, "dev": 0}[self.sparsifier]
-        if self.top == single:
+        if self.top == {"paper": 1, "release": 2, "dev": 1}[self.sparsifier]:
+            weight = (
+                "whose weight is 1" if self.sparsifier != "dev" else "with all weight but a share of eps_thr,"
+            )
             found.append(
-                f"top: with {self.top} and sparsifier {self.sparsifier!r} one memory survives, whose weight "
-                "is 1 whatever its score: the attention gets no gradient; take one more"
+                f"top: with {self.top} and sparsifier {self.sparsifier!r} one memory survives, {weight} "
+                "whatever its score: the attention gets no gradient; take one more"
             )
         if self.sparsifier == "release" and self.top == 1:
             found.append("top: with 1 and sparsifier 'release' no memory survives; take 3 or more")
         cut = self.truncate_every
-        if cut is not None and cut > 1 and self.store_every % cut == 0:
+        if cut is not None and cut > 1 and self.store_every is not None and self.store_every % cut == 0:
             found.append(
                 f"store_every: {self.store_every} is a multiple of truncate_every={cut}, so that every "
                 "stored state is the first of its segment and credit that comes to it travels one step only; "
@@ -268,7 +276,7 @@ class AttentiveNetwork:
                 f"truncate_every: {cut} is the length of the sequence and still cuts before its last step; "
                 "take None to never cut"
             )
-        if 1 < self.slots_before(steps) <= self.top and self.small_memory == "raw":
+        if (not self.empty_memory) < self.slots_before(steps) <= self.top and self.small_memory == "raw":
             found.append(
                 f"top: {self.top} memories are never exceeded within {steps} steps, so that all weights are "
                 "raw scores, neither normalised nor bounded; take fewer, a smaller store_every or "
@@ -279,7 +287,12 @@ class AttentiveNetwork:
     # -- parameters -----------------------------------------------------------------------------------
 
     def initialise(
-        self, rng: np.random.Generator, dtype: Any = np.float64, *, attention: str = "authors"
+        self,
+        rng: np.random.Generator,
+        dtype: Any = np.float64,
+        *,
+        attention: str = "authors",
+        forget_bias: float = 0.0,
     ) -> Parameters:
         """Cell uniform in +-1/sqrt(H), read-out in +-1/sqrt(2 H); W1, W2 N(0, 1), w3 N(0, 0.01^2).
 
@@ -292,6 +305,8 @@ class AttentiveNetwork:
         attention : {"authors", "uniform"}
             As above, or all weights of the attention uniform in +-1/sqrt(H), as those of the cell: scores of
             order 1 in the place of 0.01 give the same memories, and gradients a hundred times smaller.
+        forget_bias : float
+            Added to the input bias of the forget gates, at which 0 forgets half of the cell at each step.
 
         Returns
         -------
@@ -301,10 +316,13 @@ class AttentiveNetwork:
         Raises
         ------
         TypeError, ValueError
-            For an `rng` that is no Generator, a dtype that is no float, and another `attention`.
+            For an `rng` that is no Generator, a dtype that is no float, another `attention`, and a bias that
+            is no number, or not 0 without gates.
         """
         checks.generator("rng", rng)
         checks.choice("attention", attention, ("authors", "uniform"))
+        if checks.number("forget_bias", forget_bias) and self.cell != "lstm":
+            raise ValueError(f"forget_bias: expected 0 for the cell {self.cell!r}, got {forget_bias}")
         dtype, units = checks.float_dtype("dtype", dtype), self.widths[1]
         parameters: Parameters = {}
         for name, shape in self.parameter_shapes().items():
@@ -315,6 +333,8 @@ class AttentiveNetwork:
             else:
                 limit = 1 / np.sqrt(2 * units if room == "readout" else units)
                 value = rng.uniform(-limit, limit, shape)
+            if name == "cell.input_bias" and forget_bias:
+                value[units : 2 * units] += forget_bias
             parameters[name] = value.astype(dtype)
         return parameters
 
@@ -331,7 +351,8 @@ class AttentiveNetwork:
             Network input.
         targets : array_like or StepTargets
             With `readout="last"` labels (B,) or real targets (B, O); with "all" those of each step, (T, B) or
-            (T, B, O); or with weights of your own.
+            (T, B, O).  Those of the other kind are the same at each step, or the last of them counts.
+            `StepTargets` with weights take the place of the read-out's mean.
 
         Returns
         -------
@@ -357,12 +378,18 @@ class AttentiveNetwork:
             )
             values = checks.as_numpy("targets", targets)
             targets = StepTargets(values, weights)
+        elif targets.weights is None and self.readout == "last":
+            raise ValueError(
+                "targets: expected StepTargets with weights beside readout='last', got none: every step would "
+                "count; pass the labels alone, or weights"
+            )
         for name in ("attention.score_weight", "attention.memory_weight"):
             if name in parameters and not parameters[name].any() and self.top > 0:
                 follows = (
                     "all memories survive with one weight, and gradients are divided by eps_norm"
                     if self.sparsifier == "dev"
-                    else "no memory is above the threshold: attention can never start"
+                    else "with more than `top` memories none is above the threshold: attention can never "
+                    "start there"
                 )
                 warnings.warn(
                     f"parameters[{name!r}]: all 0, so that all scores are equal and {follows}; draw it at "

@@ -15,7 +15,7 @@ from refsnn.models.contract import Parameters, State
 
 @dataclass(frozen=True)
 class Readings:
-    """What each step has read; at most K memories, whatever the length of the sequence.
+    """What each step has read: K memories at most, k_top of "paper" and "release", N where more may survive.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ def attentive_run(
     TypeError, ValueError
         For arguments of wrong kind, shape or range.
     FloatingPointError
-        If an output is not finite.
+        If a score or an output is not finite.
 
     Examples
     --------

@@ -257,6 +257,7 @@ def variety(
                     "loss_function": "cross_entropy" if entropy else "mean_squared_error",
                     "mix_batch": bool(rng.random() < 0.1),
                     "zero_start": bool(rng.random() < 0.5),
+                    "augmented": bool(rng.random() < 0.8),
                 }
                 yield draw(rng, setting, **drawn | options)
         turn += 1
