@@ -380,8 +380,8 @@ class AttentiveNetwork:
             targets = StepTargets(values, weights)
         elif targets.weights is None and self.readout == "last":
             raise ValueError(
-                "targets: expected StepTargets with weights beside readout='last', got none: every step would "
-                "count; pass the labels alone, or weights"
+                "targets: expected StepTargets with weights beside readout='last', got none, and every step "
+                "would count; pass the labels alone, or weights"
             )
         for name in ("attention.score_weight", "attention.memory_weight"):
             if name in parameters and not parameters[name].any() and self.top > 0:
