@@ -81,7 +81,8 @@ def all_of_it(backend, manifold, mode, literal, points, drives, adjoint, pairs):
 def check(backend, seed, factors, mode, literal, dtype, nodes):
     rng, manifold = np.random.default_rng(seed), product_of(*factors)
     points, drives, adjoint = points_and_drives(rng, manifold, nodes, dtype)
-    pairs = incidence(nodes, rng.integers(0, nodes, 2 * nodes), rng.integers(0, nodes, 2 * nodes))
+    sources = rng.integers(0, nodes, 2 * nodes)
+    pairs = incidence(nodes, sources, (sources + rng.integers(1, nodes, 2 * nodes)) % nodes)
     given = points, drives, adjoint, pairs
     expected = all_of_it("plain", manifold, mode, literal, *given)
     for name, value in all_of_it(backend, manifold, mode, literal, *given).items():
@@ -141,7 +142,7 @@ def test_at_the_origin_and_at_equal_points(backend, dtype):
     found = all_of_it(backend, manifold, "transport", False, points, rest, adjoint, pairs)
     np.testing.assert_array_equal(found["moved"], points)
     np.testing.assert_array_equal(found["squares"], 0)
-    np.testing.assert_array_equal(found["slopes"], 1)
+    np.testing.assert_allclose(found["slopes"], 1, rtol=4 * np.finfo(dtype).eps)
     np.testing.assert_array_equal(found["by_pairs"], 0)
     np.testing.assert_array_equal(found["read"], 0)
     mask = manifold.tangent_mask(dtype)
@@ -165,3 +166,18 @@ def test_sums_over_neighbours(backend, dtype):
     close(out, expected, dtype, "product")
     assert not out[2].any()
     np.testing.assert_allclose(out, dense @ signals, rtol=1e-12 if dtype is np.float64 else 1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["plain", *TWINS])
+@pytest.mark.parametrize(("dtype", "radius"), [(np.float64, 15.0), (np.float32, 6.0)])
+def test_distances_far_out_keep_their_digits(backend, dtype, radius):
+    """Two points of one ray: the chord taken as it stands would be rounded by the square of z_0."""
+    manifold, apart = product_of((-1.0, 2)), 0.5
+    along = np.array([radius, radius + apart])
+    points = np.stack([np.cosh(along), 0.6 * np.sinh(along), 0.8 * np.sinh(along)], axis=1).astype(dtype)
+    pairs = incidence(2, np.array([0, 1]), np.array([1, 0]))
+    squares, slopes = np.empty(2, dtype), np.empty(2, dtype)
+    (factor,) = manifold.columns(dtype)
+    manifold_kernels(backend).squared_distances(factor, points, pairs, squares, slopes)
+    np.testing.assert_allclose(np.sqrt(squares), apart, rtol=10 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(slopes, 0.5 / np.sinh(0.5), rtol=10 * np.finfo(dtype).eps)

@@ -327,6 +327,57 @@ _ALL = (
             "sparse_attentive_backtracking/O19",
         ),
     ),
+    Paper(
+        key="manifold_spiking_gnn",
+        name="Manifold spiking graph network",
+        title="Spiking Graph Neural Network on Riemannian Manifolds",
+        authors="Li Sun, Zhenhao Huang, Qiqi Wan, Hao Peng, Philip S. Yu",
+        reference="NeurIPS 2024, arXiv 2410.17941",
+        link="https://arxiv.org/abs/2410.17941",
+        gives_up="the gradient through spikes",
+        statement=(
+            "Beside its spikes each node of a graph carries a point of a manifold, which every layer pushes "
+            "along a geodesic by the mean of the spikes' currents. Differentiate the path of the points, and "
+            "neither time nor the graph appears in the backward pass."
+        ),
+        display=(
+            (
+                r"x^l[t] = \hat{A}\,s^{l-1}[t]\,W^l,\quad s^l = \mathrm{Neuron}(x^l)",
+                r"z^l = \mathrm{Exp}_{z^{l-1}}(v^l),\quad"
+                r" v^l \;\text{from}\; u^l = \frac{\varepsilon}{T}\sum_{t=1}^{T} x^l[t]",
+            ),
+            (
+                r"\nabla_{W^l} L = \left[\frac{\partial v^l}{\partial W^l}\right]^*"
+                r" [D_v\varphi]^*\,\nabla_{z^l} L",
+                r"\nabla_{z^{l-1}} L = [D_z\psi]^*\,\nabla_{z^l} L",
+            ),
+        ),
+        where=(
+            "$s^l$ spikes, $z^l$ points, $\\hat{A}$ the normalised adjacency, $\\varepsilon$ the step size; "
+            "$\\varphi$ and $\\psi$ are the exponential map as a function of vector and point."
+        ),
+        exact=(
+            "The true derivative of a spike is 0 almost everywhere, so that this is the gradient of the "
+            "computed loss, exactly, wherever there is one; what it does not see are jumps. The printed "
+            "$D_z\\psi=c_0 I$ holds $v$ fixed, and is exact only for a step that leaves the manifold: with "
+            "$v$ transported from the origin, $v = w - \\frac{a}{b}(o+z)$, three terms more make it exact "
+            "for every curvature $\\kappa$, which can then be learned."
+        ),
+        exact_display=(
+            (
+                r"\bar{z} = c_0 g - \frac{a}{b} c_1 g - \frac{\kappa}{b}\,\sigma J w"
+                r" + \frac{a\kappa}{b^2}\,\sigma J o,\quad \sigma = c_1\,(o+z)^{\top} g",
+                r"a = \kappa\langle z, w\rangle,\quad b = 1 + \kappa\langle o, z\rangle",
+            ),
+        ),
+        headline=(
+            "manifold_spiking_gnn/5.2.differences",
+            "manifold_spiking_gnn/5.2.complex_step",
+            "manifold_spiking_gnn/5.4.below",
+            "manifold_spiking_gnn/5.6.ambient",
+            "manifold_spiking_gnn/X1.complex_step",
+        ),
+    ),
 )
 
 PAPERS: dict[str, Paper] = {entry.key: entry for entry in _ALL}

@@ -13,6 +13,9 @@ from refsnn.datasets.encoding import analog_pixels, bernoulli_spikes, population
 from refsnn.datasets.events import Events, between, sort_events
 from refsnn.datasets.frames import to_frames
 from refsnn.datasets.gesture import read_gestures, read_intervals
+from refsnn.datasets.graph_examples import karate_club, stochastic_blocks
+from refsnn.datasets.graph_splits import LinkSplit, NodeSplit, absent_pairs, split_links, split_nodes
+from refsnn.datasets.graphs import GRAPHS, LabelledGraph, load_graph, read_graph
 from refsnn.datasets.idx import read_idx
 from refsnn.datasets.labelled import LabelledImages, one_hot
 from refsnn.datasets.learning_to_learn import (
@@ -40,6 +43,7 @@ from refsnn.datasets.store_recall import (
 from refsnn.datasets.tasks import order_task, random_templates, spike_templates, two_cue_xor
 
 __all__ = [
+    "GRAPHS",
     "RECALL",
     "STORE",
     "Baselines",
@@ -48,12 +52,16 @@ __all__ = [
     "EventFiles",
     "Events",
     "Family",
+    "LabelledGraph",
     "LabelledImages",
+    "LinkSplit",
     "Navigation",
+    "NodeSplit",
     "Sines",
     "SpikeTrains",
     "StoreRecall",
     "TwoLayerNetworks",
+    "absent_pairs",
     "analog_pixels",
     "baselines",
     "bernoulli_spikes",
@@ -62,8 +70,10 @@ __all__ = [
     "delayed_xor",
     "draw_episodes",
     "encode_store_recall",
+    "karate_club",
     "load_cifar10",
     "load_digits",
+    "load_graph",
     "load_mnist",
     "load_nmnist",
     "load_shd",
@@ -77,13 +87,17 @@ __all__ = [
     "read_aedat2",
     "read_aedat3",
     "read_gestures",
+    "read_graph",
     "read_idx",
     "read_intervals",
     "read_nmnist",
     "recall_targets",
     "sort_events",
     "spike_templates",
+    "split_links",
+    "split_nodes",
     "standardise",
+    "stochastic_blocks",
     "store_recall",
     "store_recall_characters",
     "threshold_crossing",

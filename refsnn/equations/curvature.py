@@ -58,16 +58,18 @@ def distance_ratio(square: Value, sum_square: Value, curvature: Value, one: Valu
 
 
 @register_jitable
-def squared_distance_slope(ratio: Value, square: Value, curvature: Value, one: Value) -> Value:
-    """d(d^2)/ds = (d / sqrt(s)) / sqrt(1 - kappa s / 4): smooth at s = 0, infinite at antipodes.
+def chord_cosine(square: Value, sum_square: Value, curvature: Value, one: Value) -> Value:
+    """sqrt(1 - kappa s / 4), the cosine of half the distance; on the sphere |x + y| / 2R, 0 at antipodes.
 
     Examples
     --------
-    >>> float(squared_distance_slope(1.0, 0.0, 1.0, 1.0))
-    1.0
+    >>> float(chord_cosine(0.0, 4.0, 1.0, 1.0)), float(chord_cosine(12.0, 0.0, -1.0, 1.0))
+    (1.0, 2.0)
     """
-    two = one + one
-    return ratio / square_root(one - curvature * square / (two * two))
+    zero, two = one - one, one + one
+    if real_part(curvature) > zero:
+        return square_root(curvature * sum_square) / two
+    return square_root(one - curvature * square / (two * two))
 
 
 @register_jitable

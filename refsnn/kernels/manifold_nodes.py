@@ -1,8 +1,7 @@
 """What is done at one node, or for one pair: the loops over coordinates that compiled backends share.
 
 A function works on the columns [first, last) of rows; v is not stored: in every mode v_i = u_i - k z_i, but
-for coordinate 0 of a transported drive, which is -(a/b)(o + z)_0.  See `refsnn.kernels.plain.manifold` for the
-formulas.
+for coordinate 0 of a transported drive, which is -(a/b)(o + z)_0.  Formulas: `refsnn.kernels.plain.manifold`.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from __future__ import annotations
 from numba.extending import register_jitable
 
 from refsnn.equations.curvature import (
+    chord_cosine,
     distance_ratio,
     origin_ratio,
     origin_slopes,
-    squared_distance_slope,
 )
 from refsnn.equations.elementary import square_root
 from refsnn.equations.stumpff import stumpff
@@ -146,19 +145,51 @@ def origin_logarithm_backward(first, last, curvature, one, z, g, back):  # type:
 
 
 @register_jitable
-def squared_distance(first, last, curvature, one, x, y):  # type: ignore[no-untyped-def]
+def hyperbolic_chord(first, last, radius, one, x, y):  # type: ignore[no-untyped-def]
+    """<x - y, x - y> as a sum of positive terms; see `refsnn.kernels.plain.curvature.chord`."""
+    x_square = y_square = apart_square = shrink = one - one
+    for i in range(first + 1, last):
+        x_square += x[i] * x[i]
+        y_square += y[i] * y[i]
+        apart_square += (x[i] - y[i]) * (x[i] - y[i])
+        shrink += (x[i] - y[i]) * (x[i] + y[i])
+    if x_square < y_square:
+        return hyperbolic_chord_of(first, last, radius, one, y, x, y_square, x_square, apart_square, -shrink)
+    return hyperbolic_chord_of(first, last, radius, one, x, y, x_square, y_square, apart_square, shrink)
+
+
+@register_jitable
+def hyperbolic_chord_of(  # type: ignore[no-untyped-def]
+    first, last, radius, one, x, y, x_square, y_square, apart_square, shrink
+):
+    """The same for x not nearer to the origin than y."""
+    zero = one - one
+    x_polar, y_polar = square_root(radius * radius + x_square), square_root(radius * radius + y_square)
+    by_polar = shrink / (x_polar + y_polar)
+    if x_square <= radius * radius:
+        return apart_square - by_polar * by_polar
+    x_length, y_length = square_root(x_square), square_root(y_square)
+    by_length = shrink / (x_length + y_length)
+    turned = zero
+    for i in range(first + 1, last):
+        along = by_length * (y[i] / y_length) if y_length > zero else zero
+        turned += (x[i] - y[i] - along) * (x[i] - y[i] - along)
+    both = (by_length + by_polar) * radius
+    return both * both / ((x_polar + x_length) * (y_polar + y_length)) + turned * y_length / x_length
+
+
+@register_jitable
+def squared_distance(first, last, curvature, origin, one, x, y):  # type: ignore[no-untyped-def]
     """d^2, and its slope by the square of the chord."""
     zero = one - one
-    sign = -one if curvature < zero else one
-    chord = sign * (x[first] - y[first]) * (x[first] - y[first])
-    total = (x[first] + y[first]) * (x[first] + y[first])
-    for i in range(first + 1, last):
+    chord = total = zero
+    for i in range(first, last):
         chord += (x[i] - y[i]) * (x[i] - y[i])
         total += (x[i] + y[i]) * (x[i] + y[i])
-    if chord < zero:
-        chord = zero
+    if curvature < zero:
+        chord = hyperbolic_chord(first, last, origin, one, x, y)
     ratio = distance_ratio(chord, total, curvature, one)
-    return ratio * ratio * chord, squared_distance_slope(ratio, chord, curvature, one)
+    return ratio * ratio * chord, ratio / chord_cosine(chord, total, curvature, one)
 
 
 @register_jitable

@@ -3,6 +3,7 @@
 from validation.claims import (
     equilibrium_propagation,
     lsnn,
+    manifold_spiking_gnn,
     memory_efficient_bptt,
     ottt,
     rate_backpropagation,
@@ -12,6 +13,7 @@ from validation.claims import (
 __all__ = [
     "equilibrium_propagation",
     "lsnn",
+    "manifold_spiking_gnn",
     "memory_efficient_bptt",
     "ottt",
     "rate_backpropagation",

@@ -94,7 +94,7 @@ def _squared_distances(
 ):
     for e in range(begin, end):
         squares[e], slopes[e] = manifold_nodes.squared_distance(
-            first, last, curvature, one, points[sources[e]], points[targets[e]]
+            first, last, curvature, origin, one, points[sources[e]], points[targets[e]]
         )
 
 

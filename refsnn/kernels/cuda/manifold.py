@@ -96,7 +96,7 @@ def _squared_distances(first, last, curvature, origin, one, points, sources, tar
     e = cuda.grid(1)
     if e < squares.size:
         squares[e], slopes[e] = manifold_nodes.squared_distance(
-            first, last, curvature, one, points[sources[e]], points[targets[e]]
+            first, last, curvature, origin, one, points[sources[e]], points[targets[e]]
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from refsnn.equations.curvature import chord_cosine, distance_ratio
 from refsnn.equations.stumpff import stumpff, stumpff_slopes
-from refsnn.kernels.manifold import FactorColumns
+from refsnn.kernels.manifold import PROJECT, TRANSPORT, FactorColumns
 
 
 def each(equation, *columns):  # type: ignore[no-untyped-def]
@@ -81,6 +81,13 @@ def tangent_square(factor: FactorColumns, z: np.ndarray, v: np.ndarray) -> np.nd
     return np.where(far, product(across, across) + along**2 * slack + lost, square)
 
 
+def made_tangent(factor: FactorColumns, z: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """v without its rounding along z: v_0 from the others on the hyperboloid, P_z(v) on the sphere."""
+    if factor.curvature < 0:
+        return np.hstack([product(z[:, 1:], v[:, 1:]) / z[:, :1], v[:, 1:]])
+    return v - factor.curvature * inner(factor, z, v) * z
+
+
 def chord(factor: FactorColumns, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """s = <x - y, x - y> and |x + y|^2 of points.
 
@@ -126,6 +133,32 @@ def lengths(factor: FactorColumns, x: np.ndarray, y: np.ndarray):  # type: ignor
         total[:, 0],
     )
     return square, ratio, cosine
+
+
+# ---- steps ------------------------------------------------------------------------------------------------
+
+
+def from_origin(factor: FactorColumns, points: np.ndarray, drive: np.ndarray):  # type: ignore[no-untyped-def]
+    """o, w, a and b of the transport."""
+    origin = np.zeros_like(points[:1])
+    moved = drive.copy()
+    if factor.curvature != 0:
+        origin[:, 0] = factor.origin
+        moved[:, 0] = 0
+    a = factor.curvature * inner(factor, points, moved)
+    b = factor.one + factor.curvature * inner(factor, points, origin)
+    return origin, moved, a, b
+
+
+def vector_of(
+    factor: FactorColumns, mode: int, z: np.ndarray, u: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """v of a drive, and q."""
+    if mode == TRANSPORT:
+        origin, w, a, b = from_origin(factor, z, u)
+        return w - a / b * (origin + z), factor.curvature * product(w, w)
+    v = u - factor.curvature * inner(factor, z, u) * z if mode == PROJECT else u
+    return v, factor.curvature * inner(factor, v, v)
 
 
 # ---- maps, their tangents and adjoints --------------------------------------------------------------------

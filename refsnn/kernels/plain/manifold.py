@@ -16,44 +16,22 @@ from __future__ import annotations
 import numpy as np
 
 from refsnn.equations.curvature import (
-    distance_ratio,
     origin_ratio,
     origin_slopes,
-    squared_distance_slope,
 )
 from refsnn.kernels.manifold import PROJECT, TRANSPORT, FactorColumns, Incidence
 from refsnn.kernels.plain.curvature import (
     each,
     exponential_adjoint,
+    from_origin,
     inner,
+    lengths,
     product,
     signs_of,
     stumpff_of,
     transport_adjoint,
+    vector_of,
 )
-
-
-def from_origin(factor: FactorColumns, points: np.ndarray, drive: np.ndarray):  # type: ignore[no-untyped-def]
-    """o, w, a and b of the transport."""
-    origin = np.zeros_like(points[:1])
-    moved = drive.copy()
-    if factor.curvature != 0:
-        origin[:, 0] = factor.origin
-        moved[:, 0] = 0
-    a = factor.curvature * inner(factor, points, moved)
-    b = factor.one + factor.curvature * inner(factor, points, origin)
-    return origin, moved, a, b
-
-
-def vector_of(
-    factor: FactorColumns, mode: int, z: np.ndarray, u: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """v of a drive, and q."""
-    if mode == TRANSPORT:
-        origin, w, a, b = from_origin(factor, z, u)
-        return w - a / b * (origin + z), factor.curvature * product(w, w)
-    v = u - factor.curvature * inner(factor, z, u) * z if mode == PROJECT else u
-    return v, factor.curvature * inner(factor, v, v)
 
 
 def step(factor: FactorColumns, mode: int, points: np.ndarray, drive: np.ndarray, moved: np.ndarray) -> None:
@@ -127,7 +105,7 @@ def step_backward(
     else:
         by_drive = by_vector + two * kappa * by_square * (signs * v)
         if mode == PROJECT:
-            along, total = product(signs * z, u), product(z, by_drive)
+            along, total = inner(factor, z, u), product(z, by_drive)
             by_point = by_point - kappa * (total * (signs * u) + along * by_drive)
             by_drive = by_drive - kappa * total * (signs * z)
     drive_adjoint[:, own] = by_drive
@@ -212,21 +190,9 @@ def squared_distances(
         Filled.
     """
     own = slice(factor.first, factor.last)
-    x, y = points[pairs.sources, own], points[pairs.targets, own]
-    chord = (signs_of(factor) * (x - y) * (x - y)).sum(axis=1)
-    total = ((x + y) * (x + y)).sum(axis=1)
-    ratio, slope = each(
-        lambda s, other: _distance(s, other, factor),
-        np.where(chord.real > 0, chord, 0 * factor.one),  # rounding can take it below 0
-        total,
-    )
-    squares[:] = (ratio * ratio)[:, 0] * np.where(chord.real > 0, chord, 0 * factor.one)
-    slopes[:] = slope[:, 0]
-
-
-def _distance(square, total, factor):  # type: ignore[no-untyped-def]
-    ratio = distance_ratio(square, total, factor.curvature, factor.one)
-    return ratio, squared_distance_slope(ratio, square, factor.curvature, factor.one)
+    chord, ratio, cosine = lengths(factor, points[pairs.sources, own], points[pairs.targets, own])
+    squares[:] = (ratio * ratio * chord)[:, 0]
+    slopes[:] = (ratio / cosine)[:, 0]
 
 
 def squared_distances_backward(

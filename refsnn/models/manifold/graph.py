@@ -39,9 +39,27 @@ class SparseMatrix:
     values: np.ndarray
     columns: int
 
+    def __post_init__(self) -> None:
+        # a kernel reads where these say, without looking
+        entries = len(self.neighbours)
+        if not len(self.starts) or self.starts[0] != 0 or self.starts[-1] != entries:
+            raise ValueError(
+                f"starts: expected row starts from 0 to {entries}, got "
+                f"{checks.shortened(self.starts.tolist())}"
+            )
+        if (np.diff(self.starts) < 0).any():
+            raise ValueError("starts: expected row starts that never fall, got others")
+        if entries and (self.neighbours.min() < 0 or self.neighbours.max() >= self.columns):
+            raise ValueError(
+                f"neighbours: expected columns 0 to {self.columns - 1}, got {self.neighbours.min()} to "
+                f"{self.neighbours.max()}"
+            )
+        if len(self.values) != entries:
+            raise ValueError(f"values: expected {entries} like neighbours, got {len(self.values)}")
+
     @classmethod
     def of(cls, matrix: Any, dtype: Any = np.float64) -> SparseMatrix:
-        """From a SciPy sparse matrix; repeated entries are added up.
+        """From a SciPy sparse matrix, which stays as it is; repeated entries are added up.
 
         Parameters
         ----------
@@ -53,8 +71,19 @@ class SparseMatrix:
         Returns
         -------
         SparseMatrix
+
+        Raises
+        ------
+        ValueError
+            For a matrix whose rows or columns are not where it says.
         """
-        rows = sparse.csr_array(matrix)
+        rows = sparse.csr_array(matrix, copy=True)
+        try:
+            rows.check_format(full_check=True)
+        except ValueError as error:
+            raise ValueError(
+                f"matrix: expected a well-formed sparse matrix, got one with: {error}"
+            ) from error
         rows.sum_duplicates()
         rows.sort_indices()
         return cls(

@@ -310,7 +310,7 @@ class Links:
         signs = np.sign(shares)
         # -log p of a link is softplus(energy), -log (1 - p) of a pair that is none softplus(-energy)
         loss = float((np.abs(shares) * np.logaddexp(0, signs * energy)).sum())
-        by_energy = shares / (1 + np.exp(-signs * energy))
+        by_energy = shares * np.exp(-np.logaddexp(0, -signs * energy))  # the sigmoid, which exp may not reach
         by_length = by_energy * number(self.power) * lengths ** (self.power - 1) / number(self.temperature)
         by_squares = distance_backward(squares, lengths, by_length, self.product_distance)
         by_point = np.empty_like(points)

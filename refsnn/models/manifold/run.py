@@ -132,7 +132,9 @@ def _spikes(
     run.heard = [np.empty(kept, encoder.dtype) if keep or each else None for each in each_step]
     run.charged = [np.empty(kept, encoder.dtype) for _ in range(layers)] if keep else []
     pooled = [np.zeros_like(encoder) if each else None for each in each_step]
-    if layers == 1 and run.heard[0] is None:  # one block hears rates alone, and the encoder's current does not change
+    if (
+        layers == 1 and run.heard[0] is None
+    ):  # one block hears rates alone, and the encoder's current does not change
         nearest = np.full(size, np.inf, encoder.dtype)
         scaled = (encoder if scale == 1 else scale * encoder).ravel()
         kernels.count_forward(network.neuron, scaled, steps, potential[0], run.rates[0].ravel(), nearest)
