@@ -209,8 +209,8 @@ NOTES = (
     "$d = 32$ (products $16 + 16$), $L = 1$, $T = 5$, $\\varepsilon = 0.1$, $\\theta = 0.1$, Adam with 0.01, "
     "no weight decay, currents dropped with 0.3, a fresh mask at each step in the blocks after the encoder, "
     "100 epochs, float64; on Airport $\\varepsilon = 1$ and nothing dropped, which the validation nodes of "
-    "other seeds preferred, for 300 epochs.  Rows are counted as lost, and left out of every mean, where points or "
-    "gradients were no longer finite.  The GCN has its own paper's settings.",
+    "other seeds preferred, for 300 epochs.  Rows are counted as lost, and left out of every mean, where "
+    "points or gradients were no longer finite.  The GCN has its own paper's settings.",
 )
 
 
