@@ -181,3 +181,20 @@ def test_distances_far_out_keep_their_digits(backend, dtype, radius):
     manifold_kernels(backend).squared_distances(factor, points, pairs, squares, slopes)
     np.testing.assert_allclose(np.sqrt(squares), apart, rtol=10 * np.finfo(dtype).eps)
     np.testing.assert_allclose(slopes, 0.5 / np.sinh(0.5), rtol=10 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("backend", TWINS)
+@pytest.mark.parametrize("mode", sorted(CODES))
+def test_nodes_without_a_gradient_are_left_out(backend, mode):
+    """Zeros come from zeros, and the others get what they get alone."""
+    rng, manifold = np.random.default_rng(4), product_of((-1.0, 2), (0.0, 1), (0.7, 2))
+    points, drives, adjoint = points_and_drives(rng, manifold, 4, np.float64)
+    adjoint[[0, 2]] = 0
+    adjoint[1, :3] = 0  # one factor of a node alone
+    pairs = incidence(4, np.array([0, 1]), np.array([1, 2]))
+    expected = all_of_it("plain", manifold, mode, False, points, drives, adjoint, pairs)
+    found = all_of_it(backend, manifold, mode, False, points, drives, adjoint, pairs)
+    for name in ("by_drive", "by_point", "by_read"):
+        assert not found[name][[0, 2]].any()
+        assert not found[name][1, :3].any()
+        close(found[name], expected[name], np.float64, name)

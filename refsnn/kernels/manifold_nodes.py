@@ -63,6 +63,10 @@ def step_backward(  # type: ignore[no-untyped-def]
 ):
     """dL/du into `into`, dL/dz into `back`, which may be g itself."""
     zero = one - one
+    if silent(first, last, zero, g):  # nobody learns at this node: most of a graph, where few have labels
+        for i in range(first, last):
+            into[i] = back[i] = zero
+        return
     sign = -one if curvature < zero else one
     q, k, first_v, a, b = tangent(first, last, curvature, origin, one, mode, z, u)
     c0, c1, c2, c3 = stumpff(q, one)
@@ -102,6 +106,15 @@ def step_backward(  # type: ignore[no-untyped-def]
 
 
 @register_jitable
+def silent(first, last, zero, g):  # type: ignore[no-untyped-def]
+    """Whether nothing comes from above."""
+    quiet = True
+    for i in range(first, last):
+        quiet = quiet and g[i] == zero
+    return quiet
+
+
+@register_jitable
 def radius(first, last, z, one):  # type: ignore[no-untyped-def]
     """rho."""
     square = one - one
@@ -126,7 +139,7 @@ def origin_logarithm(first, last, curvature, one, z, to):  # type: ignore[no-unt
 def origin_logarithm_backward(first, last, curvature, one, z, g, back):  # type: ignore[no-untyped-def]
     """Across y scaled by l / rho, along it by dl/drho."""
     zero = one - one
-    if curvature == zero:
+    if curvature == zero or silent(first, last, zero, g):
         for i in range(first, last):
             back[i] = g[i]
         return
