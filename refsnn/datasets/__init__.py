@@ -6,6 +6,7 @@ missing is named, with the place where it can be had.
 
 from refsnn.datasets.aedat import read_aedat2, read_aedat3
 from refsnn.datasets.augmentation import random_crop, random_flip
+from refsnn.datasets.characters import Vocabulary, character_sequences, load_penn_treebank
 from refsnn.datasets.cifar10 import channel_statistics, load_cifar10, standardise
 from refsnn.datasets.delayed_xor import DelayedXor, delayed_xor
 from refsnn.datasets.digits import load_digits
@@ -27,9 +28,11 @@ from refsnn.datasets.learning_to_learn import (
     baselines,
     draw_episodes,
 )
+from refsnn.datasets.long_memory import adding_task, copying_task
 from refsnn.datasets.mnist import load_mnist
 from refsnn.datasets.navigation import Navigation, navigation_rates
 from refsnn.datasets.nmnist import EventFiles, load_nmnist, read_nmnist
+from refsnn.datasets.pixels import mean_pooled, pixel_sequences
 from refsnn.datasets.shd import SpikeTrains, load_shd
 from refsnn.datasets.store_recall import (
     RECALL,
@@ -61,12 +64,16 @@ __all__ = [
     "SpikeTrains",
     "StoreRecall",
     "TwoLayerNetworks",
+    "Vocabulary",
     "absent_pairs",
+    "adding_task",
     "analog_pixels",
     "baselines",
     "bernoulli_spikes",
     "between",
     "channel_statistics",
+    "character_sequences",
+    "copying_task",
     "delayed_xor",
     "draw_episodes",
     "encode_store_recall",
@@ -76,10 +83,13 @@ __all__ = [
     "load_graph",
     "load_mnist",
     "load_nmnist",
+    "load_penn_treebank",
     "load_shd",
+    "mean_pooled",
     "navigation_rates",
     "one_hot",
     "order_task",
+    "pixel_sequences",
     "population_code",
     "random_crop",
     "random_flip",
