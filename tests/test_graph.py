@@ -134,6 +134,21 @@ def test_malformed_matrices_of_scipy():
 
 
 @pytest.mark.parametrize(
+    ("signals", "kind", "message"),
+    [
+        (np.ones((2, 4)), ValueError, r"signals: expected shape \(3, D\) or \(T, 3, D\), got \(2, 4\)"),
+        (np.ones((3, 2, 4)), ValueError, r"got \(3, 2, 4\)"),
+        (np.ones(3), ValueError, r"got \(3,\)"),
+        (np.ones((3, 4), int), TypeError, "signals: expected floating numbers, got dtype int64"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["plain", "cpu"])
+def test_signals_that_do_not_fit_are_refused(signals, kind, message, backend):
+    with pytest.raises(kind, match=message):
+        Graph(3, [0], [1]).normalised().propagate(signals, backend)
+
+
+@pytest.mark.parametrize(
     ("make", "kind", "message"),
     [
         (lambda: Graph(0, [], []), ValueError, "nodes: expected an integer of at least 1, got 0"),

@@ -77,6 +77,17 @@ def test_tangent_logits_are_read_from_the_drives_and_send_nothing_to_points():
     assert result.gradients["layer.1.weight"].any()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tangent_logits_have_no_gradient_by_the_curvature(dtype):
+    case = draw(1, PRODUCT, learn_curvature=True)
+    parameters = {name: array.astype(dtype) for name, array in case.parameters.items()}
+    inputs = type(case.inputs).of(case.inputs.graph, case.inputs.features, 2, dtype)
+    case = replace(case, parameters=parameters, inputs=inputs)
+    assert case.run().gradients["curvature"][[0, 2]].all()
+    tangent = replace(case, head=replace(case.head, head="tangent")).run().gradients["curvature"]
+    np.testing.assert_array_equal(tangent, np.zeros(3, dtype))  # not even rounding, which Adam would scale up
+
+
 def test_embeddings_have_no_part_along_the_origin():
     case = draw(4, PRODUCT)
     maps, run = maps_of(case.network, case.parameters, "cpu"), case.run().run
@@ -168,14 +179,16 @@ def test_links_of_both_backends(algorithm, power, product_distance):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_links_stay_single(backend):
-    case = with_links(3, PRODUCT)
+@pytest.mark.parametrize("power", [1, np.float64(2.0)])
+def test_links_stay_single(backend, power):
+    case = with_links(3, PRODUCT, power=power)
     inputs = type(case.inputs).of(case.inputs.graph, case.inputs.features, 2, np.float32)
     parameters = {name: array.astype(np.float32) for name, array in case.parameters.items()}
     narrow = replace(case, inputs=inputs, parameters=parameters).run(backend=backend)
-    assert {array.dtype for array in [*narrow.gradients.values(), *narrow.point_gradients]} == {
-        np.dtype("f4")
-    }
+    plain = replace(case, inputs=inputs, parameters=parameters, head=replace(case.head, power=int(power)))
+    assert narrow.loss == plain.run(backend=backend).loss
+    arrays = [*narrow.gradients.values(), *narrow.point_gradients, narrow.diagnostics.outputs]
+    assert {array.dtype for array in arrays} == {np.dtype("f4")}
     assert_close(narrow.gradients, case.run().gradients, 1e-3)
 
 
@@ -224,6 +237,8 @@ def test_far_pairs_neither_overflow_nor_lose_their_gradient():
         ({"radius": np.inf}, ValueError, "radius: expected a finite number"),
         ({"temperature": 0.0}, ValueError, "temperature: expected"),
         ({"power": 3}, ValueError, "power: expected 1 or 2, got 3"),
+        ({"power": "2"}, TypeError, "power: expected a real number, got str '2'"),
+        ({"power": np.array([1, 2])}, TypeError, "power: expected a real number, got ndarray"),
         ({"product_distance": "max"}, ValueError, "product_distance: expected one of 'l2', 'l1', got 'max'"),
     ],
 )

@@ -356,6 +356,28 @@ BAD_CALLS = {
         ValueError,
         r"inputs: expected a mask of shape \(8, 4\), got \(5, 8, 4\)",
     ),
+    "number of masks": (
+        lambda c: replace(c, inputs=replace(c.inputs, masks=(None, None))),
+        ValueError,
+        "inputs: expected 3 masks or None, got 2",
+    ),
+    "dtype of masks": (
+        lambda c: replace(c, inputs=replace(c.inputs, masks=(None, np.ones((8, 4), np.float32), None))),
+        TypeError,
+        "inputs: expected masks of dtype float64, got float32",
+    ),
+    "other graph": (
+        lambda c: replace(c, inputs=replace(c.inputs, adjacencies=(Graph(9, [], []).normalised(),) * 2)),
+        ValueError,
+        "inputs: expected adjacencies of 8 nodes in float64, got one of 9 x 9 in float64",
+    ),
+    "single graph": (
+        lambda c: replace(
+            c, inputs=replace(c.inputs, adjacencies=tuple(a.astype(np.float32) for a in c.inputs.adjacencies))
+        ),
+        ValueError,
+        "inputs: expected adjacencies of 8 nodes in float64, got one of 8 x 8 in float32",
+    ),
     "head": (lambda c: replace(c, head=[0, 1]), TypeError, "head: expected a loss such as"),
     "network": (lambda c: replace(c, network=c.parameters), TypeError, "network: expected"),
 }

@@ -51,6 +51,30 @@ def test_short_steps_on_the_sphere():
     )
 
 
+@pytest.mark.parametrize("size", [0.0, 1.0])
+def test_over_spikes_a_short_step_is_differentiated_as_it_is_made(size):
+    z, u, g = row(-1.1, 0.2, 0.1), size * row(3e-8, 4e-8, 0.0), row(0.3, -0.2, 0.7)
+    end, length = (z + u) / np.linalg.norm(z + u), np.linalg.norm(z + u)
+    expected = (g - (g @ end.T) * end) / length
+    for found in OfficialMaps(spherical(2), by_spikes=True).step_backward(z, u, g):
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+    by_drive, by_point = OfficialMaps(spherical(2)).step_backward(z, u, g)  # closed forms, not the derivative
+    assert np.abs(by_drive - expected).max() > 0.1
+    assert np.abs(by_point - expected).max() > 0.1
+
+
+def test_clamps_of_the_sphere_are_wider_in_single_precision():
+    z, u = row(-1.1, 0.2, 0.1), row(3e-5, 4e-5, 0.0)
+    maps = OfficialMaps(spherical(2))
+    assert np.linalg.norm(maps.step(z, u)) > 1.1
+    narrow = maps.step(z.astype(np.float32), u.astype(np.float32))
+    assert np.linalg.norm(narrow) == pytest.approx(1, abs=1e-6)
+    point = row(0.0, 3e-5, 4e-5)
+    np.testing.assert_allclose(maps.origin_logarithm(point), np.pi / 2 * row(0, 0.6, 0.8), rtol=1e-12)
+    narrow = maps.origin_logarithm(point.astype(np.float32))
+    np.testing.assert_allclose(narrow, np.pi / 4 * row(0, 0.6, 0.8), rtol=1e-6)
+
+
 @pytest.mark.parametrize(("dtype", "margin"), [(np.float64, 1e-7), (np.float32, 1e-4)])
 def test_the_logarithm_of_a_point_below_the_hyperboloid(dtype, margin):
     z, g = row(0.9, 0.3, 0.4).astype(dtype), row(9.0, 1.0, -1.0).astype(dtype)

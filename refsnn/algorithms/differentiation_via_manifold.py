@@ -327,7 +327,7 @@ def by_curvature(
     top : HeadGradient
         With its scaling.
     drive_gradients : list of ndarray, (N, D)
-        dL/du^l through the points.
+        dL/du^l.
 
     Returns
     -------
@@ -335,15 +335,13 @@ def by_curvature(
     """
     curvatures = parameters["curvature"]
     found = np.zeros_like(curvatures)
+    direct = 0 if top.drives is None else top.drives  # read without a manifold
     for place, (own, curvature) in enumerate(zip(network.manifold.slices, curvatures, strict=True)):
         if curvature == 0:
             continue
         pulled = sum(
-            float((by_drive[:, own] * drive[:, own]).sum())
+            float(((by_drive - direct) * drive)[:, own].sum())
             for by_drive, drive in zip(drive_gradients, run.drives, strict=True)
         )
-        direct = 0.0
-        if top.drives is not None:
-            direct = float((top.drives * run.summed_drive)[:, own].sum())
-        found[place] = -(top.scaling[place] - (pulled - direct)) / (2 * curvature)
+        found[place] = -(top.scaling[place] - pulled) / (2 * curvature)
     return found

@@ -140,7 +140,18 @@ class SparseMatrix:
         Returns
         -------
         ndarray, (N, D) or (T, N, D)
+
+        Raises
+        ------
+        TypeError, ValueError
+            For signals that are no floats, and another number of rows than this has columns.
         """
+        if signals.dtype.kind != "f":
+            raise TypeError(f"signals: expected floating numbers, got dtype {signals.dtype}")
+        if signals.ndim not in (2, 3) or signals.shape[-2] != self.columns:
+            raise ValueError(
+                f"signals: expected shape ({self.columns}, D) or (T, {self.columns}, D), got {signals.shape}"
+            )
         out = np.empty((*signals.shape[:-2], self.rows, signals.shape[-1]), signals.dtype)
         kernels = graph_kernels(backend)
         steps = (signals, out) if signals.ndim == 3 else (signals[None], out[None])

@@ -279,7 +279,7 @@ class Links:
             )
         checks.number("radius", self.radius)
         checks.number("temperature", self.temperature, 0, low_open=True)
-        if self.power not in (1, 2):
+        if checks.number("power", self.power) not in (1, 2):
             raise ValueError(f"power: expected 1 or 2, got {self.power!r}")
         checks.choice("product_distance", self.product_distance, PRODUCT_DISTANCES)
         pairs = {}
@@ -288,7 +288,7 @@ class Links:
             if given.ndim != 2 or given.shape[0] != 2 or not given.shape[1]:
                 raise ValueError(f"{name}: expected shape (2, E) with E >= 1, got {given.shape}")
             pairs[name] = np.stack([indices(name, end, nodes) for end in given])
-        return replace(self, links=pairs["links"], absent=pairs["absent"])
+        return replace(self, links=pairs["links"], absent=pairs["absent"], power=int(self.power))
 
     def loss(
         self,

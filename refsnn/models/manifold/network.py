@@ -237,18 +237,26 @@ class ManifoldSpikingNetwork:
                 f"inputs: expected adjacencies of {self.layers} blocks, got {len(inputs.adjacencies)}; "
                 f"use GraphInputs.of(..., layers={self.layers})"
             )
-        dtype = next(iter(parameters.values())).dtype
+        nodes, dtype = inputs.nodes, next(iter(parameters.values())).dtype
         if inputs.dtype != dtype:
             raise TypeError(
                 f"inputs: expected dtype {dtype} like the parameters, got {inputs.dtype}; "
                 f"use GraphInputs.of(..., dtype=np.{dtype})"
             )
+        for matrix in inputs.adjacencies:
+            if (matrix.rows, matrix.columns, matrix.values.dtype) != (nodes, nodes, dtype):
+                raise ValueError(
+                    f"inputs: expected adjacencies of {nodes} nodes in {dtype}, got one of "
+                    f"{matrix.rows} x {matrix.columns} in {matrix.values.dtype}"
+                )
+        if len(inputs.masks) != self.layers + 1:
+            raise ValueError(f"inputs: expected {self.layers + 1} masks or None, got {len(inputs.masks)}")
         for block, mask in enumerate(inputs.masks):
-            fits = (None, (inputs.nodes, self.width)) + (
-                ((self.steps, inputs.nodes, self.width),) if block else ()
-            )
+            fits = (None, (nodes, self.width)) + (((self.steps, nodes, self.width),) if block else ())
             if mask is not None and mask.shape not in fits:
                 raise ValueError(f"inputs: expected a mask of shape {fits[-1]}, got {mask.shape}")
+            if mask is not None and mask.dtype != dtype:
+                raise TypeError(f"inputs: expected masks of dtype {dtype}, got {mask.dtype}; convert them")
         self.at(parameters)
         return parameters, inputs
 

@@ -2,9 +2,10 @@
 
 Nothing here is what the paper means.  The drive is never made tangent, so that z leaves the manifold at the
 first block; the hyperboloid clamps <u, u> at 1e-8 (a time-like drive has <u, u> < 0), its logarithm takes a
-z_0 below 1 for 1 + 1e-7 (and passes no gradient to it), the sphere's exponential changes its formula at
-|u| = 1e-7.  The adjoint by way of the manifold is the closed form of the paper, which is not the derivative
-of the clamped maps; over spikes the code differentiates the clamps themselves (`by_spikes`).
+z_0 below 1 for 1 + 1e-7 (and passes no gradient to it), the sphere's exponential normalises z + u where
+|u| <= 1e-7; 1e-7 is 1e-4 in float32.  The adjoint by way of the manifold is the closed form of the paper,
+which is not the derivative of the clamped maps; over spikes the code differentiates the clamps themselves
+(`by_spikes`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ import numpy as np
 
 from refsnn.models.manifold.manifold import Manifold
 
-# of float64 and of float32
 LEAST_SQUARE = 1e-8
-LEAST_NORM = 1e-7
 LEAST_RADIUS = 1e-8
 LEAST_ANGLE = 0.01
 MARGIN = {np.dtype(np.float64): 1e-7, np.dtype(np.float32): 1e-4}
@@ -47,12 +46,11 @@ class OfficialMaps:
                 norm, _ = _lorentz_norm(u)
                 moved[:, own] = np.cosh(norm) * z + np.sinh(norm) / norm * u
             elif factor.curvature > 0:
-                norm = np.sqrt((u * u).sum(axis=1, keepdims=True))
-                safe = np.where(norm > LEAST_NORM, norm, 1)
+                norm, far = _plain_norm(u)
+                safe = np.where(far, norm, 1)
                 near = z + u
-                near = near / np.sqrt((near * near).sum(axis=1, keepdims=True))
-                far = np.cos(norm) * z + np.sin(safe) / safe * u
-                moved[:, own] = np.where(norm > LEAST_NORM, far, near)
+                near = near / np.sqrt(_dot(near, near))
+                moved[:, own] = np.where(far, np.cos(norm) * z + np.sin(safe) / safe * u, near)
             else:
                 moved[:, own] = z + u
         return moved
@@ -85,14 +83,17 @@ class OfficialMaps:
         return sine * g + signs * u * along, cosine * g
 
     def _spherical(self, z: np.ndarray, u: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        norm = np.sqrt(_dot(u, u))
-        far = norm > LEAST_NORM
+        norm, far = _plain_norm(u)
         safe = np.where(far, norm, 1)
         sine = np.where(far, np.sin(safe) / safe, 1)
         slope = np.where(far, (np.cos(safe) - np.sin(safe) / safe) / (safe * safe), -1 / 3)
         by_drive = sine * g + u * (-sine * _dot(z, g) + slope * _dot(u, g))
-        least = 0.0 if self.by_spikes else LEAST_ANGLE
-        return by_drive, np.cos(np.maximum(norm, least)) * g
+        if not self.by_spikes:
+            return by_drive, np.cos(np.maximum(norm, LEAST_ANGLE)) * g
+        near = z + u  # normalised: what is along it has no derivative
+        square = _dot(near, near)
+        across = (g - _dot(near, g) / square * near) / np.sqrt(square)
+        return np.where(far, by_drive, across), np.where(far, np.cos(norm) * g, across)
 
     def origin_logarithm(self, points: np.ndarray) -> np.ndarray:
         """See `Maps.origin_logarithm`."""
@@ -126,6 +127,12 @@ def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum(axis=1, keepdims=True)
 
 
+def _plain_norm(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """|u|, and where it is not too short for the sphere's exponential."""
+    norm = np.sqrt(_dot(u, u))
+    return norm, norm > MARGIN[u.dtype]
+
+
 def _lorentz_norm(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """sqrt(max(<u, u>, 1e-8)), and where the clamp was at work."""
     square = _dot(u, u) - 2 * u[:, :1] * u[:, :1]
@@ -143,7 +150,7 @@ def _logarithm(z: np.ndarray, curvature: float) -> tuple[np.ndarray, ...]:
         bounded = np.maximum(polar, one + margin)
         length, slope = np.arccosh(bounded), 1 / np.sqrt(bounded * bounded - one)
     else:
-        least = z.dtype.type(LEAST_NORM)
+        least = margin
         inside = (-polar > -one + margin) & (-polar < one - margin)
         bounded = np.clip(-polar, -one + margin, one - margin)
         length, slope = np.arccos(bounded), 1 / np.sqrt(one - bounded * bounded)

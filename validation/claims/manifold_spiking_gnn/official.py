@@ -43,12 +43,8 @@ def over_spikes(problem: Problem, setting: Setting, run: Run) -> Arrays:
     return by_hand.leafwise(moved.loss.imag / 1e-30, problem.parameters)
 
 
-def ordinary(problem: Problem, spikes: bool = False) -> bool:
-    """Whether no drive is nearly light-like, and no point just inside a clamp, where the code's formulas cancel.
-
-    With `spikes`, also whether none is 0 on a sphere: there the code normalises z + u, whose derivative is not
-    what its adjoint takes.
-    """
+def ordinary(problem: Problem) -> bool:
+    """Whether no drive is nearly light-like, and no point just inside a clamp, where the code's formulas cancel."""
     _, setting, run = published(problem)
     for (kappa, _), z, *rows in zip(
         setting.factors,
@@ -60,7 +56,7 @@ def ordinary(problem: Problem, spikes: bool = False) -> bool:
             return False
         for u in rows:
             size = by_hand.inner(kappa, u, u) / problem.network.step_size**2
-            if (kappa < 0 and (np.abs(size) < NEARLY).any()) or (kappa > 0 and spikes and (size == 0).any()):
+            if kappa < 0 and (np.abs(size) < NEARLY).any():
                 return False
     return True
 
@@ -69,7 +65,6 @@ def drawn(
     rng: np.random.Generator,
     spaces: tuple[tuple[float, ...], ...] = SPACES,
     sizes: tuple[float, ...] = STEP_SIZES,
-    spikes: bool = False,
 ) -> Iterator[Problem]:
     """Ambient networks; the step size does not change a spike."""
     for curvatures in spaces:
@@ -77,7 +72,7 @@ def drawn(
             made = 0
             while made < 2:
                 problem = draw(rng, manifold_of(*curvatures), "ambient").changed(step_size=size)
-                if ordinary(problem, spikes):
+                if ordinary(problem):
                     made += 1
                     yield problem
 
@@ -131,18 +126,14 @@ def official_manifold(rng: np.random.Generator) -> Measured:
     "manifold_spiking_gnn/X7.spikes",
     r"With compat=official the gradient over spikes is the derivative of the clamps themselves.",
     source="specification, 2.8",
-    metric="largest relative error of a leaf against the complex step, 14 networks, on the hyperboloid also below the clamps",
+    metric="largest relative error of a leaf against the complex step, 16 networks on H, S, H x S, E x H, above and below the clamps",
     relation="<=",
     bound=1e-12,
     control="the exact maps, largest of all networks",
 )
 def official_spikes(rng: np.random.Generator) -> Measured:
     value = control = 0.0
-    cases = [
-        *drawn(rng, sizes=(0.3,), spikes=True),
-        *drawn(rng, ((-1.0,), (0.0, -1.0), (-1.0, -1.0)), (1e-9,)),
-    ]
-    for problem in cases:
+    for problem in drawn(rng):
         clamped, setting, run = published(problem)
         expected = over_spikes(problem, setting, run)
         value = max(value, error(clamped.over_spikes().gradients, expected, LEAST))
@@ -177,9 +168,13 @@ def time_like(rng: np.random.Generator) -> Measured:
 
 
 def apart(problem: Problem, pairs: np.ndarray) -> bool:
-    """Whether no pair of nodes is one point, which is a kink of their distance."""
-    points = published(problem)[2].points[-1]
-    return bool((np.abs(points[pairs[0]] - points[pairs[1]]).max(axis=1) > NEARLY).all())
+    """Whether no pair of nodes is one point, a kink of their distance, or at the edge of the sphere's arccos."""
+    _, setting, run = published(problem)
+    points = run.points[-1]
+    h = by_hand.embedding([kappa for kappa, _ in setting.factors], setting, run, "manifold")
+    edge = np.abs(np.abs((h[pairs[0]] * h[pairs[1]]).sum(axis=1)) - 1)
+    far = np.abs(points[pairs[0]] - points[pairs[1]]).max(axis=1)
+    return bool((far > NEARLY).all() and (edge > NEARLY).all())
 
 
 def with_links(rng: np.random.Generator, kappa: float) -> tuple[Problem, Problem, Any]:
@@ -187,14 +182,15 @@ def with_links(rng: np.random.Generator, kappa: float) -> tuple[Problem, Problem
     for _ in range(200):
         stand_in = draw(rng, manifold_of(kappa), "ambient")
         given = links_of(rng)
-        if not ordinary(stand_in, spikes=True) or not apart(stand_in, np.hstack([given.links, given.absent])):
+        if not ordinary(stand_in) or not apart(stand_in, np.hstack([given.links, given.absent])):
             continue
         numbers = float(rng.uniform(0.5, 1.5)), float(rng.uniform(0.3, 1.0))
         parameters = {name: leaf for name, leaf in stand_in.parameters.items() if name.startswith("layer")}
         made = stand_in.changed(compat="official", classes=0).with_(
             head=OfficialLinks(given.links, given.absent, *numbers), parameters=parameters
         )
-        if min(np.abs(leaf).max() for leaf in made.result().gradients.values()) > 1e-4:
+        # vectors at the clamp are 4.5e-4 long, so that slopes of cosines are 2000 and cancel to the gradient
+        if min(np.abs(leaf).max() for leaf in made.result().gradients.values()) > 2e-2:
             return made, stand_in, official_by_hand.Pairs(given.links, given.absent, *numbers)
     raise VacuousError("no gradient of links in 200 draws")
 

@@ -113,18 +113,19 @@ def departure(problem: Problem) -> float:
     "manifold_spiking_gnn/5.8",
     r"For $\kappa\to0$ the points go to the flat ones, $\sum_l u^l$, with an error that is $|\kappa|$ times a constant, if drives have no part along the origin.",
     source="specification, 5.8",
-    metric=r"largest relative change of error/$|\kappa|$ from $|\kappa|=10^{-4}$ to $10^{-1}$, $10^{-2}$, $10^{-3}$, over $|\kappa|$; both signs, median of 9 networks",
+    metric=r"largest relative change of error/$|\kappa|$ from $|\kappa|=10^{-4}$ to $10^{-1}$, $10^{-2}$, $10^{-3}$, over $|\kappa|$; both signs, median of 3 networks, the largest of 3 tangent maps",
     relation="<=",
     bound=0.7,
     control="the same networks with drives along the origin too, and projected",
 )
 def nearly_flat(rng: np.random.Generator) -> Measured:
-    values = []
+    values: dict[str, list[float]] = {tangent: [] for tangent in TANGENTS}
     for tangent in TANGENTS * 3:
         problem = draw(rng, manifold_of(1.0), tangent, prepare=column_silenced, firing=slice(1, None))
-        values.append(departure(problem))
+        values[tangent].append(departure(problem))
     control = min(departure(draw(rng, manifold_of(1.0), "project")) for _ in range(3))
-    return Measured(float(np.median(values)), control, {"largest": max(values)})
+    value = max(float(np.median(some)) for some in values.values())
+    return Measured(value, control, {"largest": max(map(max, values.values()))})
 
 
 @claim(
