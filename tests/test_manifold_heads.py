@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refsnn.algorithms.differentiation_via_manifold import maps_of
+from refsnn.algorithms.manifold_prediction import link_probabilities, node_logits
+from refsnn.models.manifold.geometry import distance
 from refsnn.models.manifold.heads import Links, NodeClasses, embedding, logits, total_distance
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -32,13 +34,13 @@ def with_links(seed=1, space=HYPERBOLIC, tangent="transport", **options):
 @pytest.mark.parametrize("head", ["manifold", "tangent"])
 def test_the_loss_is_the_mean_cross_entropy_of_the_chosen_nodes(head):
     case = draw(1, PRODUCT)
-    case = replace(case, head=NodeClasses(case.head.labels, [5, 2, 2], head))
+    case = replace(case, head=NodeClasses(case.head.labels, [5, 2, 7], head))
     result = case.run()
     maps = maps_of(case.network, case.parameters, "plain")
     outputs = logits(case.network, case.parameters, result.run, maps, head)
     np.testing.assert_allclose(result.diagnostics.outputs, outputs, rtol=1e-12)
     total = 0.0
-    for node in (5, 2, 2):
+    for node in (5, 2, 7):
         row = outputs[node].tolist()
         total += math.log(sum(math.exp(x) for x in row)) - row[int(case.head.labels[node])]
     assert result.loss == pytest.approx(total / 3, rel=1e-13)
@@ -53,16 +55,31 @@ def test_a_mask_is_the_same_as_its_indices():
         np.testing.assert_array_equal(array, other.gradients[name])
 
 
-@pytest.mark.parametrize("head", ["manifold", "tangent"])
-def test_a_node_that_is_named_twice_counts_twice(head):
+@pytest.mark.parametrize("nodes", [[5, 2, 2], np.ones(9, np.int64)])
+def test_a_node_that_is_named_twice_is_refused(nodes):
+    """A mask of numbers would train on nodes 0 and 1 alone, many times each."""
     case = draw(2)
-    thrice, first, second = (
-        replace(case, head=NodeClasses(case.head.labels, nodes, head)).run()
-        for nodes in ([5, 2, 2], [5], [2])
-    )
-    assert thrice.loss == pytest.approx((first.loss + 2 * second.loss) / 3, rel=1e-13)
-    expected = {name: (first.gradients[name] + 2 * second.gradients[name]) / 3 for name in first.gradients}
-    assert_close(thrice.gradients, expected, 1e-12)
+    with pytest.raises(
+        ValueError, match=r"^nodes: expected each node once, got node \d \d times; a mask needs"
+    ):
+        replace(case, head=NodeClasses(case.head.labels, nodes)).run()
+
+
+def test_predictions_are_those_of_the_training():
+    case = draw(4)
+    given = case.network, case.parameters, case.inputs
+    result = case.run()
+    np.testing.assert_array_equal(node_logits(*given), result.diagnostics.outputs)
+    tangent = replace(case, head=replace(case.head, head="tangent")).run()
+    np.testing.assert_array_equal(node_logits(*given, head="tangent"), tangent.diagnostics.outputs)
+    pairs = np.array([[0, 1, 2], [3, 4, 2]])
+    probabilities = link_probabilities(*given, pairs, radius=1.5, temperature=0.5)
+    lengths = distance(case.network.manifold, *(result.run.points[-1][ends] for ends in pairs))
+    np.testing.assert_allclose(probabilities, 1 / (np.exp((lengths - 1.5) / 0.5) + 1), rtol=1e-12)
+    without = replace(case.network, classes=0)
+    weights = {name: case.parameters[name] for name in without.parameter_shapes()}
+    with pytest.raises(ValueError, match=r"^network: expected classes >= 1, got 0; for links take"):
+        node_logits(without, weights, case.inputs)
 
 
 def test_tangent_logits_are_read_from_the_drives_and_send_nothing_to_points():

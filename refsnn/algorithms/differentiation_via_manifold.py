@@ -77,7 +77,8 @@ def differentiation_via_manifold(
     head : Head
         The loss: `NodeClasses` or `Links`.
     adjoint : {"exact", "paper"}
-        Of the chosen step; or with D_z psi = c0 I in every mode.
+        Of the chosen step; or with D_z psi = c0 I in every mode.  With `compat="official"` only the first is
+        taken, and means the closed form of the published code, which is not the derivative of its clamps.
     backend : {"plain", "cpu", "cuda"}
         Which kernels.
 
@@ -109,6 +110,10 @@ def differentiation_via_manifold(
     checks.choice("adjoint", adjoint, ADJOINTS)
     checks.choice("backend", backend, BACKENDS)
     parameters, inputs, head = checked(network, parameters, inputs, head)
+    if network.compat == "official" and adjoint != "exact":
+        raise ValueError(
+            f"adjoint: expected 'exact' with compat='official', which has its own, got {adjoint!r}"
+        )
     maps = maps_of(network, parameters, backend, literal=adjoint == "paper")
     run = forward(network, parameters, inputs, maps, backend)
     return through_manifold(network, parameters, inputs, head, maps, run, backend)

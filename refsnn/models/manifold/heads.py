@@ -186,6 +186,13 @@ class NodeClasses:
         chosen = indices("nodes", chosen, nodes)
         if not len(chosen):
             raise ValueError("nodes: expected at least one node to learn from, got an empty split")
+        names, times = np.unique(chosen, return_counts=True)
+        if times.max() > 1:
+            node, often = names[times.argmax()], times.max()
+            raise ValueError(
+                f"nodes: expected each node once, got node {node} {often} times; a mask needs dtype bool: "
+                "mask.astype(bool)"
+            )
         return NodeClasses(labels.astype(np.int64), chosen, self.head)
 
     def loss(
@@ -275,7 +282,8 @@ class Links:
         if network.tangent == "ambient" and any(factor.curved for factor in network.manifold.factors):
             raise ValueError(
                 "network: expected tangent 'transport' or 'project' for links, got 'ambient': its points are "
-                "not on the manifold, and <x - y, x - y> can be negative"
+                "not on the manifold, and <x - y, x - y> can be negative; with compat='official' take "
+                "OfficialLinks of refsnn.models.manifold.official_links"
             )
         checks.number("radius", self.radius)
         checks.number("temperature", self.temperature, 0, low_open=True)
