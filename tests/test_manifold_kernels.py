@@ -14,6 +14,7 @@ from scipy import sparse
 from refsnn.kernels import graph_kernels, manifold_kernels
 from refsnn.kernels.manifold import CODES
 from refsnn.models.manifold.graph import SparseMatrix, incidence
+from refsnn.models.manifold.maps import ExactMaps
 from refsnn.models.manifold.network import product_of
 
 RELATIVE = {np.float64: 1e-12, np.float32: 3e-5}
@@ -37,11 +38,11 @@ def test_twins_by_name(backend, module, functions):
     assert public_signatures(importlib.import_module(f"refsnn.kernels.{backend}.{module}")) == plain
 
 
-def close(found, expected, dtype, what):
+def close(found, expected, dtype, what, stretch=1.0):
     assert found.dtype == expected.dtype == dtype, what
     assert np.abs(expected).max() > 0, what
     error = np.abs(found - expected).max() / np.abs(expected).max()
-    assert error <= RELATIVE[dtype], f"{what}: off by {error:.1e}"
+    assert error <= RELATIVE[dtype] * stretch, f"{what}: off by {error:.1e}"
 
 
 def points_and_drives(rng, manifold, nodes, dtype):
@@ -88,7 +89,9 @@ def check(backend, seed, factors, mode, literal, dtype, nodes):
     for name, value in all_of_it(backend, manifold, mode, literal, *given).items():
         if name == "by_drive" and not value.any() and not expected[name].any():
             continue  # a curved factor of dimension 1 can be moved along its first coordinate only
-        close(value, expected[name], dtype, name)
+        # far out a projected drive is as long as z_0, and z_0^2 cancels in its <v, v>
+        stretch = max(1.0, np.abs(points).max() ** 2) if mode == "project" else 1.0
+        close(value, expected[name], dtype, name, stretch)
 
 
 @settings(max_examples=40, deadline=None)
@@ -146,7 +149,8 @@ def test_at_the_origin_and_at_equal_points(backend, dtype):
     np.testing.assert_array_equal(found["by_pairs"], 0)
     np.testing.assert_array_equal(found["read"], 0)
     mask = manifold.tangent_mask(dtype)
-    np.testing.assert_array_equal(found["by_read"], mask * adjoint)
+    # R / |z_0| is 1 up to the rounding of z_0
+    np.testing.assert_allclose(found["by_read"], mask * adjoint, rtol=4 * np.finfo(dtype).eps)
     np.testing.assert_array_equal(found["by_drive"], mask * adjoint)
     assert all(value.dtype == dtype for value in found.values())
 
@@ -198,3 +202,15 @@ def test_nodes_without_a_gradient_are_left_out(backend, mode):
         assert not found[name][[0, 2]].any()
         assert not found[name][1, :3].any()
         close(found[name], expected[name], np.float64, name)
+
+
+@pytest.mark.parametrize("backend", ["plain", *TWINS])
+def test_below_the_pole_the_logarithm_has_the_slope_of_its_neighbours(backend):
+    """An ambient step along the axis leaves y = 0 with z_0 that is not -R."""
+    maps = ExactMaps(product_of((4.0, 2)), "ambient", backend=backend)
+    g = np.array([[0.3, 1.0, -2.0]])
+    for polar in (-0.5, -0.4, -0.8):
+        z, near = np.array([[polar, 0.0, 0.0]]), np.array([[polar, 1e-9, 0.0]])
+        found = maps.origin_logarithm_backward(z, g)
+        np.testing.assert_allclose(found, [[0, -0.5 / polar, 1 / polar]], rtol=1e-15)
+        np.testing.assert_allclose(found[0, 1], maps.origin_logarithm(near)[0, 1] / 1e-9, rtol=1e-12)

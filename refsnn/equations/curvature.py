@@ -74,7 +74,7 @@ def chord_cosine(square: Value, sum_square: Value, curvature: Value, one: Value)
 
 @register_jitable
 def origin_ratio(rho: Value, polar: Value, curvature: Value, one: Value) -> Value:
-    """l / rho, 1 at rho = 0; `polar` is z_0, which only the sphere needs.
+    """l / rho, 1 at rho = 0; `polar` is z_0, which only the sphere needs: off it the limit is R / |z_0|.
 
     Examples
     --------
@@ -86,6 +86,8 @@ def origin_ratio(rho: Value, polar: Value, curvature: Value, one: Value) -> Valu
         return arsinh_ratio(square_root(-curvature) * rho, one)
     if real_part(curvature) > zero and rho != zero:
         return angle_of(rho, -polar) / (square_root(curvature) * rho)
+    if real_part(curvature) > zero and real_part(polar) < zero:
+        return -one / (square_root(curvature) * polar)
     return one
 
 
