@@ -18,10 +18,11 @@ from refsnn.comparison import Comparison, as_csv, compare
 from refsnn.comparison.contenders import NAMES
 from refsnn.comparison.table import show
 from refsnn.equations.spiking import SpikingNeuron
+from refsnn.files import write_whole
 from refsnn.kernels import BACKENDS, BackendUnavailableError
 from refsnn.models.builders.dense import dense_network
 from refsnn.models.spiking_graph import SpikingGraph
-from refsnn.network_files import labelled, load_network, write_whole
+from refsnn.network_files import labelled, load_network
 
 GOOD, NONE_RAN, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 STEPS, BATCH = 16, 16

@@ -28,6 +28,7 @@ import numpy as np
 from refsnn import checks
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.equations.surrogates import Surrogate
+from refsnn.files import write_whole
 from refsnn.models.builders.dense import dense_network
 from refsnn.models.builders.normaliser_free import nf_resnet34
 from refsnn.models.builders.residual import preactivation_resnet34, resnet18, resnet19, sew_resnet34
@@ -213,40 +214,6 @@ def load_network(path: str | os.PathLike[str]) -> SpikingGraph:
         raise ValueError(f"{path}: {error}") from None
     with labelled(str(path)):
         return build(description)
-
-
-def write_whole(path: str | os.PathLike[str], text: str) -> Path:
-    """Write a text under a temporary name and move it into place: at every moment the old file or the new.
-
-    Parameters
-    ----------
-    path : path-like
-        Of the file.
-    text : str
-        All of it.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder does not exist.
-    """
-    path = Path(path)
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"path: expected a file in an existing folder, got {path}; create it first")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 # -- to JSON ------------------------------------------------------------------------------------------------

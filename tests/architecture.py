@@ -14,6 +14,7 @@ from pathlib import Path
 
 FLOORS = {
     "checks": 0,
+    "files": 0,
     "equations": 1,
     "kernels": 2,
     "models": 3,

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from refsnn.files import plain, write_whole
 from validation import ledger
-from validation.files import plain, records_json, write_atomically
+from validation.files import records_json
 from validation.ledger import Claim, Measured, check, require
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,10 +145,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
-            write_atomically(target, "new")
+            write_whole(target, "new")
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["records.json"]
-    write_atomically(target, "new")
+    write_whole(target, "new")
     assert target.read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["records.json"]
 

@@ -24,6 +24,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_info
 
 import refsnn
+from refsnn.files import check_writable, plain, write_whole
 from validation import (
     adaptive_benchmark,
     attentive_benchmark,
@@ -37,7 +38,6 @@ from validation import (
 )
 from validation.convolutional_benchmark import Line
 from validation.equilibrium_benchmark import EQUILIBRIUM_AIM, Steps
-from validation.files import check_writable, plain, write_atomically
 from validation.timing import CPU, FLOOR, WARM_UPS, Run, one_thread, peak_memory, take_turns
 from validation.workload import Difference, Floor, Outcome, Workload, difference, run_layer
 
@@ -324,7 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(attentive_benchmark.table(attention))
     console.print(manifold_benchmark.table(graph, peak))
     if options.json is not None:
-        write_atomically(options.json, json.dumps(plain(entries), indent=2, allow_nan=False) + "\n")
+        write_whole(options.json, json.dumps(plain(entries), indent=2, allow_nan=False) + "\n")
         console.print(f"Figures: {options.json}")
     refused = [check.complaint() for check in checks.values()]
     refused += [line.refused for line in (*equilibrium, *neurons)]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from refsnn.files import check_folder, check_writable, write_whole
 from validation.experiments import Allowance, Experiment, experiments
-from validation.files import check_folder, check_writable, records_json, write_atomically
+from validation.files import records_json
 from validation.ledger import Claim, Record, check
 from validation.running import run_experiments
 from validation.terminal import Printer
@@ -129,7 +130,7 @@ class Run:
         records = self.measure()
         bad = [record for record in records if not record.good]
         if self.options.json is not None:  # at once: a trouble with an experiment must not cost the figures
-            write_atomically(self.options.json, records_json(records))
+            write_whole(self.options.json, records_json(records))
             line(f"Records: {self.options.json}")
 
         outcomes = run_experiments(self.experiments(), self.printer, self.allowance())

@@ -20,7 +20,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from refsnn import checks
-from validation.files import check_writable, replacing, write_atomically
+from refsnn.files import check_writable, replacing, write_whole
 from validation.memory_workload import CELLS, Record
 
 STEPS, REPEATS = 1000, 5
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for problem in problems:
         print(f"aim missed: {problem}")
     if options.json is not None:
-        write_atomically(options.json, json.dumps([record._asdict() for record in found], indent=1) + "\n")
+        write_whole(options.json, json.dumps([record._asdict() for record in found], indent=1) + "\n")
     return BAD if problems else GOOD
 
 

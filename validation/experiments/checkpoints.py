@@ -17,8 +17,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from refsnn.files import plain, replacing
 from refsnn.models.contract import Parameters
-from validation.files import plain, replacing
 
 FORMAT = "1"
 # one number an epoch each

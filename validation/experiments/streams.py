@@ -18,9 +18,9 @@ import numpy as np
 from refsnn.algorithms.deep_rewiring import DeepRewiring
 from refsnn.algorithms.fixed_signs import SignedState
 from refsnn.algorithms.optimisers import Optimiser
+from refsnn.files import plain
 from refsnn.models.contract import Parameters, State
 from validation.experiments.checkpoints import FORMAT, Checkpoint, digest, read_of, write
-from validation.files import plain
 
 
 class Rule(Protocol):

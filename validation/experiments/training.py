@@ -19,10 +19,10 @@ import numpy as np
 from refsnn.algorithms.ottt import OnlineResult, Update
 from refsnn.algorithms.result import GradientResult
 from refsnn.datasets.labelled import LabelledImages
+from refsnn.files import plain
 from refsnn.models.contract import Parameters
 from refsnn.models.spiking_graph import SpikingGraph
 from validation.experiments.checkpoints import CURVES, Checkpoint, TrainingState, digest, load, save
-from validation.files import plain
 
 # (parameters, images, labels, rng) to a gradient
 Gradient = Callable[[Parameters, np.ndarray, np.ndarray, np.random.Generator], GradientResult]

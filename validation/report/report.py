@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 import refsnn
+from refsnn.files import write_whole
 from validation.figures import figures
-from validation.files import write_atomically
 from validation.ledger import Record, generator_for
 from validation.papers import paper
 from validation.report.mathematics import formula, prose
@@ -53,7 +53,7 @@ def write_report(
         What went wrong with single figures; the page holds the rest.
     """
     page = Page(seed)
-    write_atomically(path, page.render(records, outcomes, seconds))
+    write_whole(path, page.render(records, outcomes, seconds))
     return page.trouble
 
 
