@@ -15,6 +15,7 @@ from pathlib import Path
 FLOORS = {
     "checks": 0,
     "files": 0,
+    "text_tables": 0,
     "equations": 1,
     "kernels": 2,
     "models": 3,
@@ -24,13 +25,16 @@ FLOORS = {
     "testing": 5,
     "datasets": 5,
     "vectors": 5,
+    "nir": 5,
     "network_files": 5,
     "array_files": 5,
     "comparison": 5,
+    "commands": 5,
     "cli": 5,
     "__main__": 5,
 }
-DOORS = ("cli", "__main__")  # command lines: they open the other rooms of their own floor, nobody opens them
+# command lines: they open the other rooms of their own floor, and nobody else opens them
+DOORS = ("commands", "cli", "__main__")
 TOP_FLOOR = 6  # validation; tests stand above it
 OWN = ("refsnn", "validation", "tests")
 

@@ -318,7 +318,7 @@ def test_other_files(network, tmp_path, capsys):
         (["--batch", "0"], "--batch: expected an integer of at least 1"),
         (
             ["--json", "no/such/folder/table.json"],
-            "--json: expected a file in a folder that can be written to",
+            "--json: expected a file in an existing folder",
         ),
         (["--csv", "."], "--csv: expected a file name, got the folder"),
     ],

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import math
-import shutil
 from dataclasses import fields
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
-from refsnn import checks
+from refsnn import checks, text_tables
 from refsnn.comparison.results import Comparison, Leaf, Row
+from refsnn.text_tables import Block, Page, as_lines, page_width
 
 LOSSES = {
     "mean_readout": "Loss of the mean read-out",
     "each_step": "Loss at each step",
 }
 _CELL = 17  # widest "cosine error" of a layer, with its margin
-
-
-class Block(NamedTuple):
-    """One table of text.
-
-    Attributes
-    ----------
-    title : str
-        Above it.
-    header : tuple of str
-        Names of the columns; the first is left-aligned.
-    lines : list of tuple of str
-        Cells.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    lines: list[tuple[str, ...]]
 
 
 def as_text(comparison: Comparison, width: int = 110) -> str:
@@ -66,10 +47,7 @@ def as_text(comparison: Comparison, width: int = 110) -> str:
     """
     checks.instance("comparison", comparison, Comparison, "what refsnn.comparison.compare returns")
     width = checks.count("width", width)
-    parts = [*_head(comparison), ""]
-    for block in _blocks(comparison, width):
-        parts += [block.title, *_aligned(block), ""]
-    return "\n".join([*parts, *_tail(comparison)]).rstrip("\n") + "\n"
+    return as_lines(_page(comparison, width))
 
 
 def show(comparison: Comparison, stream: TextIO) -> None:
@@ -88,38 +66,7 @@ def show(comparison: Comparison, stream: TextIO) -> None:
         For something that is no comparison.
     """
     checks.instance("comparison", comparison, Comparison, "what refsnn.comparison.compare returns")
-    terminal = stream.isatty()
-    width = shutil.get_terminal_size((110, 24)).columns if terminal else 110
-    try:
-        console_of, table_of = importlib.import_module("rich.console"), importlib.import_module("rich.table")
-    except ImportError:
-        stream.write(as_text(comparison, width))
-        return
-    # a log is not folded: a reader of it can scroll
-    page = io.StringIO()
-    console = console_of.Console(
-        file=page,
-        force_terminal=terminal,
-        width=width if terminal else 400,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-    for text in _head(comparison):
-        console.print(text, soft_wrap=True)
-    for block in _blocks(comparison, width):
-        table = table_of.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for index, name in enumerate(block.header):
-            table.add_column(name, justify="right" if index else "left", no_wrap=True)
-        for line in block.lines:
-            table.add_row(*line)
-        console.print()
-        console.print(block.title, style="bold" if terminal else None, soft_wrap=True)
-        console.print(table)
-    console.print()
-    for text in _tail(comparison):
-        console.print(text, soft_wrap=True)
-    stream.write(page.getvalue())
+    text_tables.show(_page(comparison, page_width(stream)), stream)
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -163,6 +110,10 @@ def as_csv(comparison: Comparison) -> str:
 
 
 # -- parts ----------------------------------------------------------------------------------------------
+
+
+def _page(comparison: Comparison, width: int) -> Page:
+    return [*_head(comparison), *_blocks(comparison, width), *_tail(comparison)]
 
 
 def _head(comparison: Comparison) -> list[str]:
@@ -230,18 +181,6 @@ def _by_layer(title: str, rows: list[Row], yardstick: str, width: int) -> list[B
             lines.append((row.algorithm, *(_pair(*pair) for pair in pairs)))
         blocks.append(Block(title, ("algorithm", *some), lines))
     return blocks
-
-
-def _aligned(block: Block) -> list[str]:
-    cells = [block.header, *block.lines]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(block.header))]
-    return [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
 
 
 # -- figures --------------------------------------------------------------------------------------------

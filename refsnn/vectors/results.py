@@ -1,0 +1,196 @@
+"""Results of an implementation: an HDF5 file, or a folder of `.npy` files for languages without HDF5.
+
+HDF5      attribute format at the root; data sets /CASE/results/PATH
+folder    vectors.json as `refsnn vectors export` wrote it; files CASE/results/PATH.npy
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from refsnn.files import plain, replacing, write_whole
+from refsnn.vectors.case import Leaves
+from refsnn.vectors.format import FORMAT, LARGEST, Vector, check_format, opened
+
+ROOM = "results"
+INDEX = "vectors.json"
+
+
+def read_results(path: str | os.PathLike[str], vectors: Sequence[Vector]) -> dict[str, Leaves]:
+    """What came, for the cases that were asked.
+
+    Parameters
+    ----------
+    path : path-like
+        An HDF5 file, or a folder.
+    vectors : sequence of Vector
+        The cases; others are not read.
+
+    Returns
+    -------
+    dict of str to dict of str to ndarray
+        Leaves by case; a case of which nothing came is left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file or folder.
+    ValueError
+        If it is broken, of another version, or far larger than what was asked.
+    """
+    path = Path(path)
+    return _from_folder(path, vectors) if path.is_dir() else _from_hdf5(path, vectors)
+
+
+def _from_hdf5(path: Path, vectors: Sequence[Vector]) -> dict[str, Leaves]:
+    found: dict[str, Leaves] = {}
+    with opened(path) as file:
+        for vector in vectors:
+            name = f"{vector.case.name}/{ROOM}"
+            if not isinstance(group := file.get(name), h5py.Group):
+                continue
+            leaves: Leaves = {}
+
+            def add(
+                leaf: str, entry: h5py.Group | h5py.Dataset, name: str = name, leaves: Leaves = leaves
+            ) -> None:
+                if isinstance(entry, h5py.Dataset):
+                    _check_size(f"{path}: {name}/{leaf}", entry.size * entry.dtype.itemsize)
+                    _check_dtype(f"{path}: {name}/{leaf}", entry.dtype)
+                    leaves[leaf] = entry[()]
+
+            group.visititems(add)
+            found[vector.case.name] = leaves
+    return found
+
+
+def _from_folder(path: Path, vectors: Sequence[Vector]) -> dict[str, Leaves]:
+    index = path / INDEX
+    if not index.is_file():
+        raise FileNotFoundError(f"{index}: expected the file that `refsnn vectors export` wrote, found none")
+    try:
+        entry = json.loads(index.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{index}: expected JSON, found it broken ({error}); export the vectors again"
+        ) from None
+    check_format(str(index), entry.get("format") if isinstance(entry, dict) else None)
+    found: dict[str, Leaves] = {}
+    for vector in vectors:
+        room = path / vector.case.name / ROOM
+        if room.is_dir():
+            found[vector.case.name] = {
+                file.relative_to(room).with_suffix("").as_posix(): _load(file)
+                for file in sorted(room.rglob("*.npy"))
+            }
+    return found
+
+
+def _load(path: Path) -> np.ndarray:
+    _check_size(str(path), path.stat().st_size)
+    try:
+        with open(path, "rb") as stream:
+            array = np.load(stream, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f"{path}: expected a whole .npy file, found it broken ({error}); write it again"
+        ) from None
+    _check_dtype(str(path), array.dtype)
+    return array
+
+
+def _check_size(label: str, size: int) -> None:
+    if size > LARGEST:
+        raise ValueError(f"{label}: expected at most {LARGEST} bytes, got {size}; no case asks for so many")
+
+
+def _check_dtype(label: str, dtype: np.dtype) -> None:
+    if dtype.kind not in "fiubc":
+        raise ValueError(f"{label}: expected numbers, got {dtype}; write arrays of float64 or float32")
+
+
+def write_results(
+    path: str | os.PathLike[str], results: Mapping[str, Mapping[str, np.ndarray]], implementation: str = ""
+) -> Path:
+    """Write results as HDF5, as `read_results` and the page on vectors have them.
+
+    Parameters
+    ----------
+    path : path-like
+        Of the file, in an existing folder.
+    results : dict of str to dict of str to ndarray
+        Leaves by case.
+    implementation : str
+        Name and version of what gave them.
+
+    Returns
+    -------
+    Path
+    """
+    path = Path(path)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["format"], file.attrs["implementation"] = FORMAT, implementation
+        for case, leaves in results.items():
+            for leaf, value in leaves.items():
+                file.create_dataset(f"{case}/{ROOM}/{leaf}", data=value)
+    return path
+
+
+def export(folder: str | os.PathLike[str], vectors: Sequence[Vector]) -> Path:
+    """Write the inputs of cases as `.npy` files, their hyper-parameters as text: nothing of the answers.
+
+    Parameters
+    ----------
+    folder : path-like
+        An existing folder.  What is written: ``cases.txt``, a name a line; ``CASE/hyperparameters.txt``, a
+        line ``name = value`` each, truth values as 0 and 1; ``CASE/inputs/PATH.npy``; all but the arrays in
+        ``vectors.json``.
+    vectors : sequence of Vector
+        Cases of one kind.
+
+    Returns
+    -------
+    Path
+        Of the index, `vectors.json`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"folder: expected an existing folder, got {folder}; create it first")
+    cases = []
+    for vector in vectors:
+        problem = vector.case.problem
+        for path, array in problem.inputs.items():
+            file = folder / vector.case.name / "inputs" / f"{path}.npy"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, array, allow_pickle=False)
+        constants = "".join(f"{name} = {_text(value)}\n" for name, value in problem.hyperparameters.items())
+        write_whole(folder / vector.case.name / "hyperparameters.txt", constants)
+        cases.append(
+            {
+                "name": vector.case.name,
+                "purpose": vector.case.purpose,
+                "flags": vector.case.flags,
+                "hyperparameters": problem.hyperparameters,
+                "inputs": {path: list(array.shape) for path, array in problem.inputs.items()},
+                "asked": vector.asked,
+            }
+        )
+    index = {"format": FORMAT, "kind": vectors[0].kind, "cases": cases}
+    write_whole(folder / "cases.txt", "".join(f"{vector.case.name}\n" for vector in vectors))
+    return write_whole(folder / INDEX, json.dumps(plain(index), indent=1) + "\n")
+
+
+def _text(value: Any) -> str:
+    """A number with all its digits, a text on one line."""
+    if isinstance(value, (bool, int)):
+        return str(int(value))
+    if isinstance(value, (list, tuple)):
+        return " ".join(_text(entry) for entry in value)
+    return repr(value) if isinstance(value, float) else str(value).replace("\n", " ")
