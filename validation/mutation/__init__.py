@@ -1,0 +1,1 @@
+"""How many single faults, planted in the mathematics, do the ledger and the property tests notice?"""
