@@ -91,11 +91,14 @@ def test_initial_weights_have_the_paper_s_scale():
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_contract_is_the_run(scheme):
+@pytest.mark.parametrize("noisy", [False, True])
+def test_the_contract_is_the_run(scheme, noisy):
     rng = np.random.default_rng(3)
     model = network(rng, scheme)
     parameters = model.initialise(rng, gain=1.5)
     inputs = (rng.random((40, 2, 4)) < 0.3) * 1.0
+    if noisy:  # the current of the forward mode holds the noise too
+        inputs = DrivenInput(inputs, noise=0.05 * rng.standard_normal((40, 2, 6)))
     targets = WindowTargets([5, 20], [9, 39], rng.integers(0, 3, (2, 2)))
     run, steps = (
         adaptive_bptt(model, parameters, inputs, targets),

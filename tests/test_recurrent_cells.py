@@ -237,3 +237,12 @@ def test_torch(name):
     core = pulled_back(network, parameters, inputs, targets)
     assert core.loss == pytest.approx(loss.item(), rel=1e-12)
     assert_close(core.gradients, {key: value.grad.numpy() for key, value in leaf.items()}, 1e-10)
+
+
+def test_forget_gates_and_they_alone_start_open():
+    network = LongShortTermMemory((3, 4, 5, 2))
+    parameters = network.initialise(np.random.default_rng(0))
+    for prefix, width in (("layer.1", 4), ("layer.2", 5)):
+        gates = parameters[f"{prefix}.bias"].reshape(4, width)
+        assert (gates[1] == 1).all()
+        assert not gates[[0, 2, 3]].any()

@@ -338,6 +338,9 @@ def test_readings_hold_what_survived_and_no_more():
             assert np.array_equal(
                 dense[step, sample, alive], run.readings.chosen_weights[step, sample, : len(alive)]
             )
+    empty = run.readings.chosen < 0
+    assert 0 < empty.sum() < empty.size
+    assert not run.readings.chosen_weights[empty].any()
     learnt = sparse_attentive_backtracking(network, parameters, inputs, rng.integers(0, 4, (40, 2)))
     assert np.array_equal(learnt.weights, dense)
     assert np.array_equal(learnt.outputs, run.outputs)

@@ -8,7 +8,7 @@ Where no single mistake explains all, pairs are tried.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -20,6 +20,8 @@ from refsnn.vectors.making import relative_error
 
 PAIRED = 2000  # numbers of a problem on which pairs of mistakes are tried
 ALIKE, ALIKE_SINGLE = 1e-8, 1e-4  # relative: results that agree with a mistake
+
+Make = Callable[[Kind, Problem, Sequence[Mistake]], Leaves | None]
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def diagnosed(report: CaseReport, kind: Kind) -> CaseReport:
     return replace(report, diagnosis=tuple(texts))
 
 
-def explanations(report: CaseReport, kind: Kind) -> list[Explanation]:
+def explanations(report: CaseReport, kind: Kind, make: Make | None = None) -> list[Explanation]:
     """Known mistakes that give what came: single ones, else pairs, else those that explain a part.
 
     Parameters
@@ -85,31 +87,34 @@ def explanations(report: CaseReport, kind: Kind) -> list[Explanation]:
         Of a case with bad leaves.
     kind : Kind
         Its kind.
+    make : callable, optional
+        Stands for `made`; one that remembers, where many results of one case are to be explained.
 
     Returns
     -------
     list of Explanation
         Whole ones only, if there are any.
     """
-    problem = report.vector.case.problem
-    single = [found for mistake in kind.mistakes if (found := _tried(report, kind, problem, (mistake,)))]
+    problem, make = report.vector.case.problem, make or made
+    single = [
+        found
+        for mistake in kind.mistakes
+        if (found := _tried(report, (mistake,), make(kind, problem, (mistake,))))
+    ]
     if whole := [found for found in single if found.whole]:
         return whole
     size = sum(array.size for array in problem.inputs.values())
     pairs = (
         found
         for pair in combinations(kind.mistakes if size <= PAIRED else (), 2)
-        if (found := _tried(report, kind, problem, pair)) and found.whole
+        if (found := _tried(report, pair, make(kind, problem, pair))) and found.whole
     )
     if (pair := next(pairs, None)) is not None:
         return [pair]
     return sorted(single, key=lambda found: -len(found.leaves))[:1]
 
 
-def _tried(
-    report: CaseReport, kind: Kind, problem: Problem, mistakes: tuple[Mistake, ...]
-) -> Explanation | None:
-    wrong = made(kind, problem, mistakes)
+def _tried(report: CaseReport, mistakes: tuple[Mistake, ...], wrong: Leaves | None) -> Explanation | None:
     if wrong is None:
         return None
     bad = {grade.path for grade in report.grades if grade.bad}
@@ -120,9 +125,11 @@ def _tried(
         found = np.asarray(report.found[path])
         single = found.dtype.kind in "fc" and found.dtype.itemsize < leaf.value.dtype.itemsize
         near = max(ALIKE_SINGLE, leaf.tolerance_float32) if single else max(ALIKE, leaf.tolerance)
-        alike = relative_error(found, wrong[path]) <= (near if leaf.tolerance else 0)
-        if path in bad and alike:
-            explained.append(path)
+        error = relative_error(found, wrong[path])
+        alike = error <= (near if leaf.tolerance else 0)
+        if path in bad:  # a mistake that changes next to nothing explains nothing
+            alike = alike and error <= relative_error(found, leaf.value) / 10
+            explained += [path] if alike else []
         spoiled = spoiled or not alike
     if not explained:
         return None

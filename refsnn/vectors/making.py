@@ -100,6 +100,8 @@ def verify(kind: Kind, case: Case, leaves: Leaves) -> None:
         raise ArithmeticError(
             f"{label}: the oracle says nothing of {sorted(gradients - set(truth)) or 'anything'}"
         )
+    if unasked := set(truth) - set(leaves):
+        raise ArithmeticError(f"{label}: the oracle speaks of {sorted(unasked)}, the solution does not")
     for path, value in truth.items():
         error = relative_error(leaves[path], value)
         if not error <= kind.agreement:

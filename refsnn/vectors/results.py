@@ -159,6 +159,11 @@ def export(folder: str | os.PathLike[str], vectors: Sequence[Vector]) -> Path:
     -------
     Path
         Of the index, `vectors.json`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -254,6 +254,7 @@ def cases(large: bool) -> Iterator[Case]:
 
 def _awkward(rng: np.random.Generator) -> Iterator[Case]:
     halves = SpikingNeuron(0.5)  # halves and quarters are exact in every binary format
+    current: Any
     dyadic = [[0.5], [0.75], [0.0], [1.0], [1.0]]
     at = "h_t equals the threshold to the last bit"
     yield _case(rng, "threshold/at-or-above", at, halves, dyadic, "exact-threshold")
