@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from refsnn import __version__
-from refsnn.commands import compare, vectors
+from refsnn.commands import compare, crosscheck, vectors
 from refsnn.kernels import BackendUnavailableError
 
 BAD_INPUT, INTERRUPTED = 2, 130
-COMMANDS = (compare, vectors)
+COMMANDS = (compare, vectors, crosscheck)
 
 
 def parser() -> argparse.ArgumentParser:
