@@ -5,4 +5,4 @@ backpropagation through time?  Each algorithm of this package is one published a
 read beside its paper.  Start with `refsnn.algorithms`.
 """
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"

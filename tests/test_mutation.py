@@ -34,6 +34,7 @@ def of(text):
         ("a + b", {("operator", "+", "-"), ("term", "a + b", "a"), ("term", "a + b", "b")}),
         ("a - b", {("operator", "-", "+"), ("term", "a - b", "a")}),
         ("a * b", {("operator", "*", "/"), ("term", "a * b", "a"), ("term", "a * b", "b")}),
+        ("(a > b) * one", {("comparison", ">", ">="), ("term", "(a > b) * one", "one")}),
         ("(a) / (b)", {("operator", "/", "*")}),
         ("-a", {("sign", "-a", "a")}),
         ("a >= b", {("comparison", ">=", ">")}),

@@ -24,7 +24,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from refsnn import __version__
 from refsnn.files import replacing
 from refsnn.vectors.case import Case, Leaves, Problem
 
@@ -109,9 +108,7 @@ def write_file(
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"path: expected a file in an existing folder, got {path}; create it first")
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(
-            {"format": FORMAT, "kind": kind, "made_by": f"refsnn {__version__}", "inputs_only": inputs_only}
-        )
+        file.attrs.update({"format": FORMAT, "kind": kind, "made_by": "refsnn", "inputs_only": inputs_only})
         for vector in vectors:
             _write_vector(file.create_group(vector.case.name), vector, inputs_only)
     return path

@@ -205,11 +205,14 @@ class _Finder(ast.NodeVisitor):
     # -- what is changed --
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        if type(node.op) in OPERATORS:
+        # in equations `one` is the number 1 in the working dtype: x * one, x / one and x are the same number
+        times_one = isinstance(node.op, ast.Mult) and self.text(node.right) == "one"
+        if type(node.op) in OPERATORS and not times_one:
             self.between(node.left, node.right, *OPERATORS[type(node.op)], kind="operator")
         if isinstance(node.op, (ast.Add, ast.Sub, ast.Mult)) and not self.is_text(node):
             kind = "term"
-            self.put(kind, node, self.text(node.left))
+            if not times_one:
+                self.put(kind, node, self.text(node.left))
             if not isinstance(node.op, ast.Sub):
                 self.put(kind, node, self.text(node.right))
         self.generic_visit(node)
