@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from refsnn import __version__
-from refsnn.commands import compare, crosscheck, vectors
+from refsnn.commands import compare, crosscheck, nir, vectors
 from refsnn.kernels import BackendUnavailableError
 
 BAD_INPUT, INTERRUPTED = 2, 130
-COMMANDS = (compare, vectors, crosscheck)
+COMMANDS = (compare, vectors, crosscheck, nir)
 
 
 def parser() -> argparse.ArgumentParser:
