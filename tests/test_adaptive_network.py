@@ -92,9 +92,11 @@ def test_initial_weights_have_the_paper_s_scale():
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("noisy", [False, True])
-def test_the_contract_is_the_run(scheme, noisy):
+@pytest.mark.parametrize("time_step", [1.0, 2.0])
+def test_the_contract_is_the_run(scheme, noisy, time_step):
     rng = np.random.default_rng(3)
     model = network(rng, scheme)
+    model = replace(model, neuron=replace(model.neuron, time_step=time_step))
     parameters = model.initialise(rng, gain=1.5)
     inputs = (rng.random((40, 2, 4)) < 0.3) * 1.0
     if noisy:  # the current of the forward mode holds the noise too

@@ -42,6 +42,7 @@ def of(text):
         ("a[1:]", {("index", "1", "1 + 1"), ("constant", "1", "2")}),
         ("a[t]", {("time", "t", "t - 1")}),
         ("a[n]", set()),
+        ("zip(a, b, strict=True)", set()),
         ("range(n)", {("time", "range(n)", "range(1, n)"), ("time", "range(n)", "range(n - 1)")}),
         (
             "f(True, 3, 0.5)",

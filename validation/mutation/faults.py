@@ -182,7 +182,9 @@ class _Finder(ast.NodeVisitor):
             return
         if isinstance(called, ast.Name) and called.id == "range":
             self.visit_range(node)
-        self.generic_visit(node)
+        for part in (called, *node.args, *node.keywords):
+            if getattr(part, "arg", "") != "strict":  # lengths are equal where nothing is wrong
+                self.visit(part)
 
     def visit_Expr(self, node: ast.Expr) -> None:
         if isinstance(node.value, ast.Constant):
