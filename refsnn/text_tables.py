@@ -20,7 +20,7 @@ class Block(NamedTuple):
         Above it.
     header : tuple of str
         Names of the columns.
-    lines : list of tuple of str
+    lines : sequence of tuple of str
         Cells.
     words : bool
         Whether all columns hold words, and are left-aligned, or the first one alone.
@@ -28,7 +28,7 @@ class Block(NamedTuple):
 
     title: str
     header: tuple[str, ...]
-    lines: list[tuple[str, ...]]
+    lines: Sequence[tuple[str, ...]]
     words: bool = False
 
 

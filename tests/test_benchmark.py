@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from refsnn.models.manifold.graph import SparseMatrix
 from validation import (
     adaptive_benchmark,
     attentive_benchmark,
@@ -329,14 +330,36 @@ def test_both_ways_back_on_a_graph_are_timed_against_each_other(monkeypatch):
     monkeypatch.setattr(manifold_benchmark, "draw", few_nodes)
     monkeypatch.setattr(manifold_benchmark, "STEPS", (2, 4))
     lines = manifold_benchmark.measure(0, 2)
-    names = [manifold_benchmark.FLOOR, manifold_benchmark.EPOCH]
+    names = [manifold_benchmark.FLOOR, manifold_benchmark.GATHERED, manifold_benchmark.EPOCH]
     for steps in (2, 4):
         names += [f"back by the manifold, T = {steps}", f"back by spikes, T = {steps}"]
     assert [line.name for line in lines] == names
-    assert [line.aim != "" for line in lines] == [False, True, False, False, False, True]
+    assert [line.aim != "" for line in lines] == [False, False, True, False, False, False, True]
     ratios = {line.name: line.ratio for line in lines}
     assert ratios["back by spikes, T = 4"] > 1
     assert ratios[manifold_benchmark.EPOCH] > 1
+
+
+def test_the_products_of_an_epoch_are_its_products_either_way(monkeypatch):
+    work, asked = manifold_benchmark.draw(0, nodes=50, edges=100, features=400), []
+    original = SparseMatrix.propagate
+
+    def spy(self, signals, backend="cpu"):
+        asked.append((self.rows, self.columns, len(self.values), signals.shape))
+        return original(self, signals, backend)
+
+    monkeypatch.setattr(SparseMatrix, "propagate", spy)
+    manifold_benchmark.epoch_of(work, 0)()
+    epoch = sorted(asked)
+    assert len(epoch) == 5  # X W, Ahat of it, Ahat r, and both transposed
+    for gathered, calls in ((False, 5), (True, 3)):
+        products = manifold_benchmark.products_of(work, gathered)
+        asked.clear()
+        products()
+        assert len(asked) == calls
+        assert gathered or sorted(asked) == epoch
+    product = work.inputs.adjacencies[0].scipy() @ work.inputs.features.scipy()
+    assert [call[2] for call in asked].count(product.nnz) == 2
 
 
 def test_a_silent_graph_is_not_timed(monkeypatch):

@@ -70,6 +70,14 @@ def test_a_directed_graph_is_not_symmetrised():
     assert matrix[0, 1] == 0
 
 
+def test_an_edge_index_is_taken_as_it_is_listed():
+    listed = np.array([[0, 1, 1, 1, 3], [1, 0, 2, 2, 3]])  # one direction alone, an edge twice, a loop
+    graph = Graph.from_edge_index(listed, 5)
+    np.testing.assert_array_equal([graph.sources, graph.targets], listed)
+    assert graph.nodes == 5
+    assert Graph.from_edge_index(np.zeros((2, 0), int), 2).edges == 0
+
+
 def test_undirected_lists_each_pair_once_each_way():
     graph = Graph.undirected(4, [0, 1, 0, 3, 2], [1, 0, 1, 3, 1])
     pairs = sorted(zip(graph.sources.tolist(), graph.targets.tolist(), strict=True))
@@ -159,6 +167,23 @@ def test_signals_that_do_not_fit_are_refused(signals, kind, message, backend):
         (lambda: Graph(2, [[0]], [[1]]), ValueError, r"sources: expected one dimension, got shape \(1, 1\)"),
         (lambda: Graph(2, [0, 1], [1]), ValueError, "targets: expected 2 indices like sources, got 1"),
         (lambda: Graph.undirected(2, [0], [5]), ValueError, "targets: expected nodes 0 to 1, got 5"),
+        (
+            lambda: Graph.from_edge_index([[0], [5]], 2),
+            ValueError,
+            "edge_index: expected nodes 0 to 1, got 5",
+        ),
+        (lambda: Graph.from_edge_index([0, 1], 2), ValueError, r"edge_index: .* \(2, E\), got \(2,\)$"),
+        (
+            lambda: Graph.from_edge_index(np.zeros((3, 2), int), 2),
+            ValueError,
+            r"got \(3, 2\); take edge_index.T",
+        ),
+        (
+            lambda: Graph.from_edge_index([[0.0], [1.0]], 2),
+            TypeError,
+            "edge_index: expected indices of nodes",
+        ),
+        (lambda: Graph.from_edge_index([[0], [1]], None), TypeError, "nodes: expected an integer"),
         (lambda: indices("nodes", [True, False], 2), TypeError, "nodes: expected indices of nodes"),
         (lambda: Graph(2, [0], [1]).dropped(0, 0.5), TypeError, "rng: expected a numpy.random.Generator"),
         (lambda: Graph(2, [0], [1]).dropped(np.random.default_rng(0), 1.0), ValueError, "share: expected"),
@@ -205,8 +230,8 @@ def test_sparse_features_gather_like_dense_ones(seed):
     graph = Graph(nodes, *rng.integers(0, nodes, (2, 25)))
     features = rng.random((nodes, width)) * (rng.random((nodes, width)) < 0.03)
     thin, thick = (GraphInputs.of(graph, given, 1) for given in (sparse.coo_array(features), features))
-    assert isinstance(thin.gathered.forward, SparseMatrix)
-    assert isinstance(thick.gathered.forward, np.ndarray)
+    assert isinstance(thin.gathered.features, SparseMatrix)
+    assert isinstance(thick.gathered.features, np.ndarray)
     weight, adjoint = rng.standard_normal((3, width)), rng.standard_normal((nodes, 3))
     for backend in ("plain", "cpu"):
         for one, other in (

@@ -13,7 +13,12 @@ from refsnn.models.manifold.heads import Links, NodeClasses
 from refsnn.models.manifold.manifold import euclidean, hyperbolic, spherical
 from refsnn.models.manifold.maps import ExactMaps
 from validation.experiments import Unavailable, experiments, graph_blocks, graph_links, graph_nodes
-from validation.experiments.graph_convolution import DECAY, GraphConvolutionalNetwork, train_baseline
+from validation.experiments.graph_convolution import (
+    DECAY,
+    GraphConvolutionalNetwork,
+    class_loss,
+    train_baseline,
+)
 from validation.experiments.graph_training import (
     Judged,
     Learner,
@@ -21,12 +26,16 @@ from validation.experiments.graph_training import (
     Recipe,
     Step,
     Trained,
+    costs,
     losses_of,
     percent,
     train,
     train_nodes,
 )
 from validation.experiments.hyperbolic_disk import directions, draw, on_disk
+from validation.experiments.link_learners import Convolutional, Spiking, flat_loss, inner_product_loss
+from validation.experiments.torus_square import angles
+from validation.experiments.torus_square import draw as square
 
 SHORT = Recipe(epochs=2)
 MODELS = [
@@ -108,8 +117,9 @@ def test_projection_on_the_hyperboloid_with_large_steps_is_lost_and_transport_is
     lines = graph_nodes.table(found)
     assert all(one.lost for one in found[rows[0]])
     assert lines[0][2:5] == ("–", "–", "–")
-    assert lines[0][7].startswith("2 of 2, in epoch ")
-    assert lines[1][7] == "0"
+    assert lines[0][10].startswith("2 of 2, in epoch ")
+    assert lines[0][6:10] == ("–",) * 4
+    assert lines[1][10] == "0"
     assert "2 of 2 trainings were lost" in graph_nodes.before(rows[0], found[rows[0]])
     assert "–" not in lines[1]
 
@@ -169,6 +179,27 @@ def test_masks_are_of_each_step_or_of_all(monkeypatch):
     assert seen == [[(60, 4), (5, 60, 4)], [(60, 4), (60, 4)]]
 
 
+def test_the_cost_is_that_of_the_network_that_was_kept():
+    data, model = small(), Model(hyperbolic(3))
+    trained = train_nodes(model, Recipe(epochs=4), data, split_of(data), np.random.default_rng(0))
+    learner = Learner.of(model, SHORT, data, 3)
+    rates = learner.run(trained.parameters)[0].rates
+    assert 0 < trained.cost.rate == pytest.approx(np.mean(rates))
+    encoder, neurons = np.sum(rates) * learner.network.steps, data.nodes * 4
+    products, spikes = trained.cost.energy.full - trained.cost.energy.official, trained.cost.energy.paper
+    assert products == pytest.approx(4.6 * neurons * (6 + 3) - 2 * neurons * 3)
+    assert spikes > 4.6 * encoder > 0
+    kept = trained.cost, replace(trained.cost, rate=0.0)
+    trainings = [Trained(judged=trained.judged, cost=cost) for cost in kept]
+    assert costs(trainings)[0] == f"{trained.cost.rate / 2:.3f}"
+    assert costs(trainings)[3] == f"{1e-9 * trained.cost.energy.full:.3g}"
+    trainings[1].lost = "epoch 1"
+    assert costs(trainings)[0] == f"{trained.cost.rate:.3f}"
+    baseline = train_baseline(data, split_of(data), np.random.default_rng(0), epochs=2)
+    joules = 4.6e-9 * (60 * 6 * 16 + 16 * data.graph.edges + 60 * 16 * 3 + 3 * data.graph.edges)
+    assert costs([baseline]) == ("–", f"{joules:.3g}", "–", f"{joules:.3g}")
+
+
 # ---- the baseline -----------------------------------------------------------------------------------------
 
 
@@ -177,7 +208,8 @@ def test_the_baselines_gradient_is_that_of_differences(sparse_features):
     data = small(sparse_features=sparse_features)
     network, nodes = GraphConvolutionalNetwork.of(data), np.arange(0, 60, 3)
     parameters = network.initialise(np.random.default_rng(0), 3)
-    found = network.step(parameters, data.labels, nodes, None)
+    loss_of = class_loss(data.labels, nodes)
+    found = network.step(parameters, loss_of, None)
     for name, value in parameters.items():
         expected = np.zeros_like(value)
         for place in np.ndindex(value.shape):
@@ -185,7 +217,7 @@ def test_the_baselines_gradient_is_that_of_differences(sparse_features):
             for sign in (1, -1):
                 moved = value.copy()
                 moved[place] += sign * 1e-6
-                ends.append(network.step(parameters | {name: moved}, data.labels, nodes, None).loss)
+                ends.append(network.step(parameters | {name: moved}, loss_of, None).loss)
             expected[place] = (ends[0] - ends[1]) / 2e-6
         assert np.abs(expected).max() > 1e-3
         np.testing.assert_allclose(found.gradients[name], expected, atol=1e-7 * np.abs(expected).max() + 1e-9)
@@ -203,8 +235,9 @@ def test_the_baselines_outputs_are_those_of_the_formula_and_its_dropout_keeps_th
     expected = dense @ hidden @ parameters["second.weight"].T
     np.testing.assert_allclose(network.outputs(parameters), expected, rtol=1e-12, atol=1e-15)
     rng = np.random.default_rng(1)
-    losses = [network.step(parameters, data.labels, np.arange(60), rng).loss for _ in range(50)]
-    without = network.step(parameters, data.labels, np.arange(60), None).loss
+    loss_of = class_loss(data.labels, np.arange(60))
+    losses = [network.step(parameters, loss_of, rng).loss for _ in range(50)]
+    without = network.step(parameters, loss_of, None).loss
     assert np.std(losses) > 1e-4
     assert abs(np.mean(losses) - without) < 0.02
     assert without > DECAY / 2 * (parameters["first.weight"] ** 2).sum()
@@ -220,9 +253,11 @@ def test_the_baseline_learns_blocks():
 
 
 def test_the_area_is_the_share_of_pairs_in_the_right_order():
-    near, far = np.array([1.0, 2.0, 5.0]), np.array([3.0, 2.0])
-    # of six pairs: 1 < 3, 1 < 2, 2 < 3, and 2 = 2 by half
-    assert graph_links.area(near, far) == pytest.approx(3.5 / 6)
+    linked, absent = np.array([-1.0, -2.0, -5.0]), np.array([-3.0, -2.0])
+    # of six pairs: -1 > -3, -1 > -2, -2 > -3, and -2 = -2 by half
+    assert graph_links.area(linked, absent) == pytest.approx(3.5 / 6)
+    # of the first, of the first three, where two are tied, and of all five
+    assert graph_links.average_precision(linked, absent) == pytest.approx((1 / 1 + 2 / 3 + 3 / 5) / 3)
 
 
 def test_links_are_ranked_by_geodesic_distance_and_messages_pass_along_others(monkeypatch):
@@ -236,7 +271,7 @@ def test_links_are_ranked_by_geodesic_distance_and_messages_pass_along_others(mo
         return original(self, parameters, head, rng)
 
     monkeypatch.setattr(Learner, "step", spy)
-    model = Model(hyperbolic(3))
+    model = Spiking(Model(hyperbolic(3)))
     train_set = set(zip(*split.train.tolist(), strict=True))
     for share in (0.25, 1.0):
         asked.clear()
@@ -252,24 +287,77 @@ def test_links_are_ranked_by_geodesic_distance_and_messages_pass_along_others(mo
             assert heard == apart | {(target, source) for source, target in apart}
         assert len({str(head.links) for _, head in asked}) == (2 if share < 1 else 1)
         assert len({str(head.absent) for _, head in asked}) == 2  # fresh pairs in each epoch
-        learner = Learner.of(model, SHORT, replace(data, graph=split.graph), 0)
+        learner = Learner.of(model.model, SHORT, replace(data, graph=split.graph), 0)
         z = learner.run(trained.parameters)[0].points[-1]
         far = [
-            np.arccosh(z[i, 0] * z[j, 0] - (z[i, 1:] * z[j, 1:]).sum(axis=1))
+            -np.arccosh(z[i, 0] * z[j, 0] - (z[i, 1:] * z[j, 1:]).sum(axis=1))
             for i, j in (split.test, split.test_absent)
         ]
         assert trained.judged.tested["AUC"] == pytest.approx(graph_links.area(*far), abs=1e-12)
+        assert trained.judged.tested["AP"] == pytest.approx(graph_links.average_precision(*far), abs=1e-12)
 
 
 def test_links_of_blocks_are_learnt():
     data = stochastic_blocks(np.random.default_rng(4), 2, 30, 0.5, 0.02, 8, separation=1.0)
     split = split_links(np.random.default_rng(0), data.graph)
     recipe = Recipe(epochs=60, dropout=0.0, step_size=1.0)
-    trained = graph_links.train_links(Model(hyperbolic(4)), recipe, data, split, np.random.default_rng(0))
+    trained = graph_links.train_links(
+        Spiking(Model(hyperbolic(4))), recipe, data, split, np.random.default_rng(0)
+    )
     assert trained.judged.tested["AUC"] > 0.75
     assert graph_links.features_alone(data, split) == graph_links.features_alone(
         replace(data, features=sparse.csr_array(data.features)), split
     )
+
+
+@pytest.mark.parametrize("loss_of", [flat_loss, inner_product_loss])
+def test_losses_of_the_baselines_links_are_those_of_their_probabilities(loss_of):
+    rng = np.random.default_rng(0)
+    places = rng.normal(size=(12, 3))
+    links = Links(rng.integers(0, 12, (2, 9)), np.stack([np.arange(11), np.arange(1, 12)]))  # one end often
+
+    def by_hand(places):
+        total = 0.0
+        for pairs, linked in ((links.links, True), (links.absent, False)):
+            for i, j in pairs.T:
+                logit = places[i] @ places[j]
+                if loss_of is flat_loss:
+                    logit = 2 - np.sqrt(((places[i] - places[j]) ** 2).sum())
+                probability = 1 / (1 + np.exp(-logit))
+                total -= np.log(probability if linked else 1 - probability) / pairs.shape[1]
+        return total
+
+    links.links[1] = (links.links[0] + 1 + np.arange(9)) % 12  # not twice one place: there is a kink
+    found, by_places = loss_of(places, links)
+    assert found == pytest.approx(by_hand(places), rel=1e-12)
+    expected = np.zeros_like(places)
+    for place in np.ndindex(places.shape):
+        moved = [places.copy(), places.copy()]
+        moved[0][place] += 1e-6
+        moved[1][place] -= 1e-6
+        expected[place] = (by_hand(moved[0]) - by_hand(moved[1])) / 2e-6
+    np.testing.assert_allclose(by_places, expected, atol=1e-8)
+    assert np.abs(expected).max() > 0.01
+
+
+@pytest.mark.parametrize("decoder", ["Fermi-Dirac", "inner product"])
+def test_the_baseline_learns_links_of_blocks(decoder):
+    data = stochastic_blocks(np.random.default_rng(4), 2, 30, 0.5, 0.02, 8, separation=1.0)
+    split = split_links(np.random.default_rng(0), data.graph)
+    model, recipe = Convolutional(decoder), Recipe(epochs=60)
+    trained = graph_links.train_links(model, recipe, data, split, np.random.default_rng(0))
+    assert trained.judged.tested["AUC"] > 0.7
+    assert trained.judged.tested["AP"] > 0.7
+    heard = model.on(recipe, data, split.graph).network.adjacency.toarray() > 0
+    assert heard.sum() == split.graph.edges + data.nodes
+    assert not heard[tuple(split.test)].any()
+    places = model.on(recipe, data, split.graph).network.outputs(trained.parameters)
+    one, other = places[split.test]
+    scores = (one * other).sum(axis=1)
+    if decoder == "Fermi-Dirac":
+        scores = -np.linalg.norm(one - other, axis=1)
+    found = model.on(recipe, data, split.graph).scores(trained.parameters, split.test)
+    np.testing.assert_allclose(found, scores, rtol=1e-12)
 
 
 # ---- drawings ---------------------------------------------------------------------------------------------
@@ -307,6 +395,36 @@ def test_of_more_dimensions_those_are_drawn_that_hold_most():
     assert len(figure.axes[0].collections) == 2
 
 
+def test_the_square_shows_both_angles_and_ways_that_leave_it_come_in_from_the_other_side():
+    torus = spherical(1, 4.0) * spherical(1)
+    turned = np.array([[[0.0, 0.0], [0.5, -1.0]], [[2.5, 1.0], [0.6, -0.5]], [[-2.8, 1.5], [0.2, -0.4]]])
+    radii = np.array([0.5, 1.0])
+    paths = np.zeros((3, 2, 4))
+    paths[..., ::2], paths[..., 1::2] = -radii * np.cos(turned), radii * np.sin(turned)
+    np.testing.assert_allclose(angles(torus, paths[1]), turned[1], atol=1e-15)
+    readout = np.array([[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 3.0]])
+    figure = square(torus, paths, np.array([0, 1]), "", readout, np.array([0]), ("a", "b"))
+    (axes,) = figure.axes
+    lines = [np.array(line.get_data()).T for line in axes.lines]
+    turn = 2 * np.pi
+    ways = [line for line in lines if len(line) == 3]
+    inside = [np.abs(way - way.mean(axis=0)).max() < 4 for way in ways]
+    assert all(inside)  # no line runs across the square
+    ends = np.array([way[-1] for way in ways])
+    begins = np.array([way[0] for way in ways])
+    assert (np.abs(begins - [0, 0]).max(axis=1) < 1e-12).any()  # the way out
+    assert (np.abs(ends - [-2.8, 1.5]).max(axis=1) < 1e-12).any()  # and the way in
+    leaves = ways[np.abs(begins - [0, 0]).max(axis=1).argmin()]
+    np.testing.assert_allclose(leaves[-1], [turn - 2.8, 1.5], atol=1e-12)
+    doubt = lines[-1]
+    tangents = doubt * radii  # Log_o on the dashed line
+    scores = np.zeros((2, 4))
+    scores[:, 1::2] = tangents
+    np.testing.assert_allclose(scores @ readout[0], scores @ readout[1], atol=1e-12)
+    with pytest.raises(ValueError, match="expected S1 x S1, got S2"):
+        angles(spherical(2), np.zeros((1, 3)))
+
+
 # ---- the experiments --------------------------------------------------------------------------------------
 
 
@@ -341,22 +459,24 @@ def test_the_report_on_a_graph_of_files(monkeypatch):
     assert all(len(line) == len(result.table_header) for line in result.table_rows)
     assert result.table_rows[2][2] == result.table_rows[2][3]  # on flat space both heads are one
     assert [done for done, _, _ in shown] == list(range(1, 21))
-    assert "right in 33.3 %" in result.notes[2]
-    assert "over 5 splits" in result.notes[3]
+    assert "right in 33.3 %" in result.notes[3]
+    assert "over 5 splits" in result.notes[4]
     (_, caption, _) = result.figures[0]
     assert "first two principal directions" in caption
 
 
 def test_the_report_on_links(monkeypatch):
     monkeypatch.setattr(graph_links, "available", lambda name: small())
-    for name, recipe in graph_links.RECIPES.items():
-        monkeypatch.setitem(graph_links.RECIPES, name, replace(recipe, epochs=2))
+    few = {name: replace(graph_links.RECIPES[name], epochs=2) for name in ("cora", "airport")}
+    monkeypatch.setattr(graph_links, "RECIPES", few)
     monkeypatch.setattr(graph_links, "SEEDS", 2)
     shown = []
     result = graph_links.links(lambda *args: shown.append(args))
-    assert len(result.table_rows) == 2 * (5 + 3)
+    assert len(result.table_rows) == 2 * (7 + 6)
     assert all(len(line) == len(result.table_header) for line in result.table_rows)
-    assert shown[-1][:2] == (2 * 2 * 16, 2 * 2 * 16)
+    assert [line[2] for line in result.table_rows[5:7]] == ["GCN, Fermi-Dirac", "GCN, inner product"]
+    assert [line[7] == "–" for line in result.table_rows[:7]] == [False] * 5 + [True] * 2  # it has no spikes
+    assert shown[-1][:2] == (2 * 2 * 26, 2 * 2 * 26)
     assert sum("nothing learnt" in note for note in result.notes) == 2
 
 
@@ -385,7 +505,10 @@ def test_the_short_experiments_run(monkeypatch):
     assert shown[-1][:2] == (32, 32)
     result = graph_blocks.karate(quiet)
     assert len(result.table_rows) == 4
-    assert result.figures[0][0] == "The karate club on $H^2$"
+    assert [title for title, _, _ in result.figures] == [
+        "The karate club on $H^2$",
+        r"The karate club on $S^1\times S^1$",
+    ]
 
 
 @pytest.mark.parametrize("kind", [hyperbolic, spherical, euclidean])

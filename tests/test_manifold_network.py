@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from refsnn.algorithms.differentiation_via_manifold import differentiation_via_manifold
 from refsnn.algorithms.differentiation_via_spikes import differentiation_via_spikes
 from refsnn.algorithms.manifold_forward_mode import manifold_forward_mode
+from refsnn.algorithms.manifold_prediction import link_probabilities, node_logits
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.models.manifold.graph import Graph
-from refsnn.models.manifold.heads import NodeClasses
+from refsnn.models.manifold.heads import Links, NodeClasses
 from refsnn.models.manifold.inputs import GraphInputs
 from refsnn.models.manifold.manifold import euclidean, hyperbolic, spherical
 from refsnn.models.manifold.network import ManifoldSpikingNetwork, integrate_and_fire, product_of
@@ -181,7 +182,8 @@ def test_forward_mode_is_the_gradient_along_a_direction(seed, space, tangent, he
     learn = any(kappa for kappa, _ in space)
     case, rng = draw(seed, space, tangent, learn_curvature=learn), np.random.default_rng(seed)
     inputs = case.inputs.with_noise(rng, case.network.width, **noise)
-    case = replace(case, head=replace(case.head, head=head), inputs=inputs)
+    some = rng.permutation(8)[:5]
+    case = replace(case, head=replace(case.head, nodes=some, head=head), inputs=inputs)
     direction = {name: rng.standard_normal(array.shape) for name, array in case.parameters.items()}
     gradients = case.run().gradients
     terms = [float((gradients[name] * direction[name]).sum()) for name in gradients]
@@ -293,9 +295,13 @@ def test_bad_settings(options, kind, message):
 @pytest.mark.parametrize(
     ("make", "kind", "message"),
     [
-        (lambda: hyperbolic(2, 1.0), ValueError, "curvature: expected"),
-        (lambda: hyperbolic(2, 0.0), ValueError, "curvature: expected"),
-        (lambda: spherical(2, -1.0), ValueError, "curvature: expected"),
+        (
+            lambda: hyperbolic(3, 1.0),
+            ValueError,
+            r"below 0 for a hyperbolic space, got 1.0; .* hyperbolic\(3, -1.0\) or spherical\(3, 1.0\)",
+        ),
+        (lambda: hyperbolic(2, 0.0), ValueError, r"got 0.0; did you mean euclidean\(2\)"),
+        (lambda: spherical(2, -0.5), ValueError, r"spherical\(2, 0.5\) or hyperbolic\(2, -0.5\)"),
         (lambda: spherical(2, np.nan), ValueError, "curvature: expected"),
         (lambda: hyperbolic(0), ValueError, "dimension: expected an integer of at least 1, got 0"),
         (lambda: euclidean(1.5), TypeError, "dimension: expected an integer"),
@@ -412,6 +418,32 @@ def test_points_that_leave_the_numbers_are_an_error():
         case.run()
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="take a smaller step_size"):
         case.changed(tangent="transport", step_size=1e6).run()
+
+
+@pytest.mark.parametrize(("dtype", "reach", "limit"), [(np.float64, 352.5, 354), (np.float32, 42.0, 43)])
+def test_points_whose_squares_leave_the_numbers_are_an_error_and_others_are_not(dtype, reach, limit):
+    """The encoder takes one node so far, and the other half as far at a right angle."""
+    network = ManifoldSpikingNetwork(2, hyperbolic(2), classes=2, step_size=1.0)
+    parameters = {name: np.zeros(shape, dtype) for name, shape in network.parameter_shapes().items()}
+    parameters["readout.weight"][:, 1] = 1, -1
+    inputs = GraphInputs.of(Graph(2, [], []), np.eye(2), 1, dtype)
+    encoder = parameters["layer.0.weight"]
+    encoder[1, 0], encoder[2, 1] = reach, reach / 2
+    np.testing.assert_allclose(
+        node_logits(network, parameters, inputs), [[reach, -reach], [0, 0]], rtol=1e-6, atol=1e-4
+    )
+    (probability,) = link_probabilities(network, parameters, inputs, [[0], [1]], radius=1.5 * reach)
+    assert probability == pytest.approx(1 / (1 + np.exp(-np.log(2))), rel=1e-4)  # d = r + r' - ln 2
+    result = differentiation_via_manifold(network, parameters, inputs, Links([[0], [1]], [[1], [0]]))
+    assert result.loss == pytest.approx(1.5 * reach - np.log(2) - 2, rel=1e-5)
+    encoder[1, 0] = reach + 2
+    for judged in (
+        lambda: node_logits(network, parameters, inputs),
+        lambda: link_probabilities(network, parameters, inputs, [[0], [1]]),
+        lambda: differentiation_via_manifold(network, parameters, inputs, NodeClasses([0, 1], [0])),
+    ):
+        with pytest.raises(FloatingPointError, match=f"on a hyperboloid {limit} R from the origin"):
+            judged()
 
 
 def test_forward_mode_refuses():

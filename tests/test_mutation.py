@@ -13,10 +13,10 @@ from validation.mutation.campaign import (
     NOBODY,
     Copy,
     Verdict,
+    asked_tests,
     claims_for,
     judged,
     sources,
-    asked_tests,
 )
 from validation.mutation.faults import Fault, faults, is_fault
 

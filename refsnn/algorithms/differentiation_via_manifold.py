@@ -238,7 +238,7 @@ def through_manifold(
 
 
 def finite_points(network: ManifoldSpikingNetwork, run: ManifoldRun) -> None:
-    """Refuse a run whose points have left the numbers.
+    """Refuse a run whose points have left the numbers, or lie where the squares of coordinates do.
 
     Parameters
     ----------
@@ -250,14 +250,21 @@ def finite_points(network: ManifoldSpikingNetwork, run: ManifoldRun) -> None:
     Raises
     ------
     FloatingPointError
-        Naming the first block with such points.
+        Naming the first block with such points, or how far out the last are.
     """
-    if np.isfinite(run.points[-1]).all():  # what is not finite once stays so
+    last = run.points[-1]  # what is not finite once stays so
+    largest = max(last.max(), -last.min())
+    limit = np.sqrt(np.finfo(last.dtype).max / (8 * network.width))  # |x + y|^2 <= 4 width limit^2
+    if largest <= limit:
         return
     for layer, points in enumerate(run.points[1:]):
         if not np.isfinite(points).all():
             advice = "tangent='transport'" if network.tangent != "transport" else "a smaller step_size"
             raise FloatingPointError(f"points: expected finite numbers after block {layer}; take {advice}")
+    raise FloatingPointError(
+        f"points: expected coordinates up to {limit:.1e}, whose squares {last.dtype} can hold (on a "
+        f"hyperboloid {np.arccosh(limit):.0f} R from the origin), got {largest:.1e}; take a smaller step_size"
+    )
 
 
 def through_points(

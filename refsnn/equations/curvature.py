@@ -73,6 +73,22 @@ def chord_cosine(square: Value, sum_square: Value, curvature: Value, one: Value)
 
 
 @register_jitable
+def origin_bend(along: Value, square: Value, curvature: Value, one: Value) -> Value:
+    """b = 1 + kappa <o, z>, from kappa <o, z> and |y|^2; on the manifold kappa |y|^2 / (1 - kappa <o, z>).
+
+    The second form has all digits near the antipode of o, where the first is a difference of equal numbers.
+
+    Examples
+    --------
+    >>> origin_bend(-1.0, 1e-20, 1.0, 1.0), origin_bend(0.5, 0.75, 1.0, 1.0)
+    (5e-21, 1.5)
+    """
+    if real_part(along) < one - one:
+        return curvature * square / (one - along)
+    return one + along
+
+
+@register_jitable
 def origin_ratio(rho: Value, polar: Value, curvature: Value, one: Value) -> Value:
     """l / rho, 1 at rho = 0; `polar` is z_0, which only the sphere needs: off it the limit is R / |z_0|.
 

@@ -1,7 +1,8 @@
 """What is done at one node, or for one pair: the loops over coordinates that compiled backends share.
 
 A function works on the columns [first, last) of rows; v is not stored: in every mode v_i = u_i - k z_i, but
-for coordinate 0 of a transported drive, which is -(a/b)(o + z)_0.  Formulas: `refsnn.kernels.plain.manifold`.
+for coordinate 0 of a transported drive, which is -(a/b)(o + z)_0 = -a o_0.  Formulas:
+`refsnn.kernels.plain.manifold`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from numba.extending import register_jitable
 from refsnn.equations.curvature import (
     chord_cosine,
     distance_ratio,
+    origin_bend,
     origin_ratio,
     origin_slopes,
 )
@@ -25,14 +27,15 @@ def tangent(first, last, curvature, origin, one, mode, z, u):  # type: ignore[no
     zero = one - one
     sign = -one if curvature < zero else one
     if mode == TRANSPORT:
-        square = product = zero
+        square = product = rest = zero
         start = first if curvature == zero else first + 1
         for i in range(start, last):
             square += u[i] * u[i]
             product += z[i] * u[i]
-        a, b = curvature * product, one + curvature * (sign * z[first] * origin)
-        first_v = u[first] if curvature == zero else -(a / b) * (origin + z[first])
-        return curvature * square, a / b, first_v, a, b
+            rest += z[i] * z[i]
+        a = curvature * product
+        b = origin_bend(curvature * (sign * z[first] * origin), rest, curvature, one)
+        return curvature * square, a / b, u[first] if curvature == zero else -a * origin, a, b
     along = zero
     if mode == PROJECT:
         along = sign * z[first] * u[first]
@@ -59,25 +62,28 @@ def step(first, last, curvature, origin, one, mode, z, u, to):  # type: ignore[n
 
 @register_jitable
 def step_backward(  # type: ignore[no-untyped-def]
-    first, last, curvature, origin, one, mode, literal, z, u, g, into, back
-):
-    """dL/du into `into`, dL/dz into `back`, which may be g itself."""
-    zero = one - one
+    first, last, curvature, origin, one, mode, literal, node, points, drive, moved_adjoint, drive_adjoint,
+    point_adjoint,
+):  # fmt: skip
+    """dL/du and dL/dz of one node; that by z' may lie where that by z will."""
+    zero, g = one - one, moved_adjoint[node]
     if silent(first, last, zero, g):  # nobody learns at this node: most of a graph, where few have labels
         for i in range(first, last):
-            into[i] = back[i] = zero
+            drive_adjoint[node, i] = point_adjoint[node, i] = zero
         return
+    z, u, into, back = points[node], drive[node], drive_adjoint[node], point_adjoint[node]
     sign = -one if curvature < zero else one
     q, k, first_v, a, b = tangent(first, last, curvature, origin, one, mode, z, u)
     c0, c1, c2, c3 = stumpff(q, one)
     z0, u0, g0 = z[first], u[first], g[first]
-    by_z, by_v = z0 * g0, first_v * g0
+    by_y, by_v = zero, first_v * g0
     for i in range(first + 1, last):
-        by_z += z[i] * g[i]
+        by_y += z[i] * g[i]
         by_v += (u[i] - k * z[i]) * g[i]
+    by_z = z0 * g0 + by_y
     along = curvature * (-c1 * by_z + (c3 - c2) * by_v)
     if mode == TRANSPORT:
-        total = c1 * (by_z + origin * g0)
+        total = c1 * (by_y + b * origin * g0)  # (o + z)_0 = b o_0
         slope = curvature / b * total
         lost, kept = (zero, c0) if literal else (slope, c0 - k * c1)
         for i in range(first, last):
@@ -136,13 +142,16 @@ def origin_logarithm(first, last, curvature, one, z, to):  # type: ignore[no-unt
 
 
 @register_jitable
-def origin_logarithm_backward(first, last, curvature, one, z, g, back):  # type: ignore[no-untyped-def]
+def origin_logarithm_backward(  # type: ignore[no-untyped-def]
+    first, last, curvature, one, node, points, tangent_adjoint, point_adjoint
+):
     """Across y scaled by l / rho, along it by dl/drho."""
-    zero = one - one
+    zero, g = one - one, tangent_adjoint[node]
     if curvature == zero or silent(first, last, zero, g):
         for i in range(first, last):
-            back[i] = g[i]
+            point_adjoint[node, i] = g[i]
         return
+    z, back = points[node], point_adjoint[node]
     rho = radius(first, last, z, one)
     ratio = origin_ratio(rho, z[first], curvature, one)
     slope, polar_slope = origin_slopes(rho, z[first], curvature, one)
@@ -188,7 +197,7 @@ def hyperbolic_chord_of(  # type: ignore[no-untyped-def]
         along = by_length * (y[i] / y_length) if y_length > zero else zero
         turned += (x[i] - y[i] - along) * (x[i] - y[i] - along)
     both = (by_length + by_polar) * radius
-    return both * both / ((x_polar + x_length) * (y_polar + y_length)) + turned * y_length / x_length
+    return both * both / ((x_polar + x_length) * (y_polar + y_length)) + turned * (y_length / x_length)
 
 
 @register_jitable

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from refsnn.datasets import LabelledGraph, karate_club, split_nodes, stochastic_blocks
 from refsnn.models.manifold.heads import NodeClasses
 from refsnn.models.manifold.manifold import euclidean, hyperbolic, spherical
-from validation.experiments import ExperimentResult, Progress, experiment
+from validation.experiments import ExperimentResult, Progress, experiment, hyperbolic_disk, torus_square
 from validation.experiments.graph_training import (
     Judged,
     Learner,
@@ -22,7 +23,9 @@ from validation.experiments.graph_training import (
     train,
     train_nodes,
 )
-from validation.experiments.hyperbolic_disk import draw
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 SEEDS = 4
 BLOCKS = Recipe(epochs=200, dropout=0.0, layers=2, threshold=0.2)
@@ -37,10 +40,9 @@ BLOCK_MODELS = (
     Model(hyperbolic(16), "project"),
 )
 CLUB = Recipe(epochs=100, dropout=0.0, layers=2, threshold=0.1, step_size=0.5)
-CLUB_MODELS = tuple(
-    Model(kind) for kind in (hyperbolic(2), spherical(2), euclidean(2), spherical(1) * spherical(1))
-)
-LEADERS = np.array([0, 33])
+CIRCLES = spherical(1) * spherical(1)
+CLUB_MODELS = tuple(Model(kind) for kind in (hyperbolic(2), spherical(2), euclidean(2), CIRCLES))
+LEADERS, CLUBS = np.array([0, 33]), ("instructor's", "officers'")
 
 
 def train_blocks(model: Model, recipe: Recipe, seed: int, tick: Callable[[Trained], None]) -> Trained:
@@ -119,6 +121,26 @@ def train_club(
     return trained, learner, data
 
 
+Drawing = tuple[str, str, "matplotlib.figure.Figure"]
+
+
+def drawn_on_disk(trained: Trained, learner: Learner, data: LabelledGraph) -> Drawing:
+    """The club on the Poincare disk."""
+    run, _ = learner.run(trained.parameters)
+    title, space = "The karate club on $H^2$", learner.network.manifold
+    figure, _ = hyperbolic_disk.draw(space, run.points, data.labels, title, LEADERS, CLUBS)
+    return title, CAPTION, figure
+
+
+def drawn_on_square(trained: Trained, learner: Learner, data: LabelledGraph) -> Drawing:
+    """The club on a torus, cut open."""
+    run, _ = learner.run(trained.parameters)
+    title, space = "The karate club on $S^1\\times S^1$", learner.network.manifold
+    readout = trained.parameters["readout.weight"]
+    figure = torus_square.draw(space, run.points, data.labels, title, readout, LEADERS, CLUBS)
+    return title, SQUARE_CAPTION, figure
+
+
 @experiment(
     "manifold_spiking_gnn/karate",
     "Zachary's karate club on two dimensions",
@@ -134,12 +156,9 @@ def karate(progress: Progress) -> ExperimentResult:
             trained, learner, data = train_club(model, CLUB, seed)
             trainings.append(trained)
             if model.manifold == hyperbolic(2) and seed == 0:
-                run, _ = learner.run(trained.parameters)
-                title = "The karate club on $H^2$"
-                figure, _ = draw(
-                    model.manifold, run.points, data.labels, title, LEADERS, ("instructor's", "officers'")
-                )
-                figures.append((title, CAPTION, figure))
+                figures.append(drawn_on_disk(trained, learner, data))
+            if model.manifold == CIRCLES and seed == 0:
+                figures.append(drawn_on_square(trained, learner, data))
         rates = np.mean([one.rate for one in trainings])
         rows.append(
             (
@@ -165,4 +184,8 @@ def karate(progress: Progress) -> ExperimentResult:
 CAPTION = (
     "Each member's way from the origin, block after block, by stereographic projection of $H^2$ to the disk; "
     "rings mark the two leaders, colours the clubs that members joined.  Seed 0."
+)
+SQUARE_CAPTION = (
+    "The same on two circles, cut open at the antipodes of the origin (cross): opposite sides of the square "
+    "are one.  The torus is flat, and geodesics are straight; the classifier is in doubt on the dashed line."
 )

@@ -18,6 +18,7 @@ from validation.experiments.graph_training import (
     Recipe,
     Trained,
     available,
+    costs,
     losses_of,
     percent,
     train_nodes,
@@ -98,6 +99,9 @@ HEADER = (
     "validation",
     "epochs kept",
     "spikes a step",
+    "mJ, paper",
+    "mJ, code",
+    "mJ, full",
     "lost",
     "seconds each",
 )
@@ -118,14 +122,13 @@ def _line(row: Row, some: Sequence[Trained]) -> tuple[str, ...]:
     """What the table says of trainings of one row."""
     heads = ("tangent", "manifold") if row.model else ("logits", "")
     scores = [100 * one.judged.score for one in some if one.judged and not one.lost]
-    rate = np.mean([one.rate for one in some])
     return (
         row.name,
         f"0 to {len(some) - 1}",
         *(percent(some, head) if head else "one head" for head in heads),
         f"{np.mean(scores):.1f}" if scores else "–",
         ", ".join(str(one.best) for one in some[:SEEDS]) + (", .." if len(some) > SEEDS else ""),
-        "–" if row.model is None else f"{rate:.2f}",
+        *costs(some),
         losses_of(some),
         f"{np.mean([one.seconds for one in some]):.1f}",
     )
@@ -211,6 +214,10 @@ NOTES = (
     "100 epochs, float64; on Airport $\\varepsilon = 1$ and nothing dropped, which the validation nodes of "
     "other seeds preferred, for 300 epochs.  Rows are counted as lost, and left out of every mean, where "
     "points or gradients were no longer finite.  The GCN has its own paper's settings.",
+    "Spikes a neuron and step (of the encoder: those of the last block are not used), and millijoules of one "
+    "forward pass, both of the network that was kept and without dropout: as the paper prints it (spikes "
+    "alone), as its code counts (with products of the graph), and in full, with the products of the "
+    "features, counted as dense like in the paper's formula for networks without spikes, which the GCN has.",
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from refsnn.algorithms.optimisers import Adam, Optimiser
 from refsnn.datasets import GRAPHS, LabelledGraph, NodeSplit, load_graph
 from refsnn.equations.spiking import SpikingNeuron
 from refsnn.models.contract import Parameters
+from refsnn.models.manifold.energy import Energy, energy, spike_counts
 from refsnn.models.manifold.heads import HEADS, Head, NodeClasses, logits
 from refsnn.models.manifold.inputs import GraphInputs
 from refsnn.models.manifold.manifold import Manifold
@@ -118,6 +119,22 @@ class Judged:
     tested: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a network that was kept does in one forward pass without noise.
+
+    Attributes
+    ----------
+    rate : float
+        Spikes a neuron and step, mean over the blocks whose spikes are used; NaN where there are none.
+    energy : Energy
+        Picojoules, counted in three ways.
+    """
+
+    rate: float
+    energy: Energy
+
+
 @dataclass
 class Trained:
     """One training.
@@ -138,6 +155,8 @@ class Trained:
         When and why the numbers were no longer finite, or nothing.
     seconds : float
         Of training, tests included.
+    cost : Cost or None
+        Of the network that was kept, where it was asked for.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -148,6 +167,7 @@ class Trained:
     rate: float = np.nan
     lost: str = ""
     seconds: float = 0.0
+    cost: Cost | None = None
 
     @property
     def epochs(self) -> int:
@@ -267,6 +287,13 @@ class Learner:
         finite_points(self.network, run)
         return run, maps
 
+    def cost(self, parameters: Parameters) -> Cost:
+        """Spikes and energy of a forward pass."""
+        run, _ = self.run(parameters)
+        spikes = spike_counts(self.network, parameters, self.inputs, run)
+        rate = float(np.mean([rate.mean() for rate in run.rates])) if run.rates else np.nan
+        return Cost(rate, energy(self.network, self.inputs, spikes))
+
     def right(self, parameters: Parameters, labels: np.ndarray) -> dict[str, np.ndarray]:
         """Which nodes each head is right about."""
         run, maps = self.run(parameters)
@@ -297,7 +324,7 @@ def train_nodes(
     Returns
     -------
     Trained
-        Tested: shares of right test nodes, by head.
+        Tested: shares of right test nodes, by head; with its cost.
     """
     learner = Learner.of(model, recipe, data, data.classes)
     head = NodeClasses(data.labels, split.train)
@@ -307,7 +334,7 @@ def train_nodes(
         score = np.mean([right[head][split.validation].mean() for head in HEADS])
         return Judged(float(score), {head: float(right[head][split.test].mean()) for head in HEADS})
 
-    return train(
+    trained = train(
         learner.network.initialise(rng, data.features.dtype),
         lambda parameters: learner.step(parameters, head, rng),
         judge,
@@ -315,6 +342,9 @@ def train_nodes(
         recipe.epochs,
         tick,
     )
+    if trained.judged:
+        trained.cost = learner.cost(trained.parameters)
+    return trained
 
 
 def percent(trainings: Sequence[Trained], head: str) -> str:
@@ -323,6 +353,19 @@ def percent(trainings: Sequence[Trained], head: str) -> str:
     if not len(found):
         return "–"
     return f"{found.mean():.1f}" + (f" ± {found.std(ddof=1):.1f}" if len(found) > 1 else "")
+
+
+def costs(trainings: Sequence[Trained]) -> tuple[str, ...]:
+    """Spikes a step and millijoules as printed, as the code counts and in full, means over seeds not lost."""
+    kept = [one.cost for one in trainings if one.cost and not one.lost]
+    numbers = [(one.rate, *(1e-9 * joules for joules in astuple(one.energy))) for one in kept]
+    if not numbers:
+        return ("–",) * 4
+    rate, *millijoules = np.mean(numbers, axis=0)
+    shown = (f"{rate:.3f}", *(f"{value:.3g}" for value in millijoules))
+    return tuple(
+        "–" if np.isnan(value) else text for value, text in zip((rate, *millijoules), shown, strict=True)
+    )
 
 
 def losses_of(trainings: Sequence[Trained]) -> str:

@@ -104,7 +104,7 @@ def draw(
     drawing = Figure(figsize=(5.6, 4.6), layout="constrained")
     axes = drawing.subplots()
     places = np.stack([on_disk(manifold, points, plane) for points in paths])
-    _scatter(axes, places, labels, names)
+    scatter(axes, places, labels, names)
     if marked is not None:
         axes.scatter(*places[-1][marked].T, s=60, facecolors="none", edgecolors="black", linewidths=1.2)
     edge = np.linspace(0, 2 * np.pi, 361)
@@ -116,7 +116,7 @@ def draw(
     return drawing, share
 
 
-def _scatter(
+def scatter(
     axes: matplotlib.axes.Axes, places: np.ndarray, labels: np.ndarray, names: Sequence[str] | None
 ) -> None:
     """Paths (blocks, N, 2) as lines, their ends as dots."""

@@ -45,8 +45,8 @@ def _step_backward(
 ):  # fmt: skip
     for node in range(begin, end):
         manifold_nodes.step_backward(
-            first, last, curvature, origin, one, mode, literal, points[node], drive[node],
-            moved_adjoint[node], drive_adjoint[node], point_adjoint[node],
+            first, last, curvature, origin, one, mode, literal, node, points, drive, moved_adjoint,
+            drive_adjoint, point_adjoint,
         )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def _origin_logarithm_backward(
 ):
     for node in range(begin, end):
         manifold_nodes.origin_logarithm_backward(
-            first, last, curvature, one, points[node], tangent_adjoint[node], point_adjoint[node]
+            first, last, curvature, one, node, points, tangent_adjoint, point_adjoint
         )
 
 

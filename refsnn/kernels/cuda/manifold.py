@@ -48,8 +48,8 @@ def _step_backward(
     node = cuda.grid(1)
     if node < points.shape[0]:
         manifold_nodes.step_backward(
-            first, last, curvature, origin, one, mode, literal, points[node], drive[node],
-            moved_adjoint[node], drive_adjoint[node], point_adjoint[node],
+            first, last, curvature, origin, one, mode, literal, node, points, drive, moved_adjoint,
+            drive_adjoint, point_adjoint,
         )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _origin_logarithm_backward(first, last, curvature, origin, one, points, tang
     node = cuda.grid(1)
     if node < points.shape[0]:
         manifold_nodes.origin_logarithm_backward(
-            first, last, curvature, one, points[node], tangent_adjoint[node], point_adjoint[node]
+            first, last, curvature, one, node, points, tangent_adjoint, point_adjoint
         )
 
 

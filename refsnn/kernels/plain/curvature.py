@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refsnn.equations.curvature import chord_cosine, distance_ratio
+from refsnn.equations.curvature import chord_cosine, distance_ratio, origin_bend
 from refsnn.equations.stumpff import stumpff, stumpff_slopes
 from refsnn.kernels.manifold import PROJECT, TRANSPORT, FactorColumns
 
@@ -116,7 +116,7 @@ def chord(factor: FactorColumns, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarr
     direction = ys / np.where(y_length == 0, factor.one, y_length)
     turned = apart - by_length * direction  # |x| (x / |x| - y / |y|)
     radial = (by_length + by_polar) ** 2 / ((x_polar + x_length) * (y_polar + y_length)) * radius**2
-    square = np.where(far, radial + product(turned, turned) * y_length / x_length, near)
+    square = np.where(far, radial + product(turned, turned) * (y_length / x_length), near)
     off = stepped(x[:, :1] - x_polar) - stepped(y[:, :1] - y_polar)
     return square - (2 * factor.one) * by_polar * off, total
 
@@ -139,15 +139,23 @@ def lengths(factor: FactorColumns, x: np.ndarray, y: np.ndarray):  # type: ignor
 
 
 def from_origin(factor: FactorColumns, points: np.ndarray, drive: np.ndarray):  # type: ignore[no-untyped-def]
-    """o, w, a and b of the transport."""
+    """o, o + z, w, a and b of the transport; (o + z)_0 = b o_0, which does not cancel as b does not."""
     origin = np.zeros_like(points[:1])
-    moved = drive.copy()
-    if factor.curvature != 0:
-        origin[:, 0] = factor.origin
-        moved[:, 0] = 0
-    a = factor.curvature * inner(factor, points, moved)
-    b = factor.one + factor.curvature * inner(factor, points, origin)
-    return origin, moved, a, b
+    if factor.curvature == 0:
+        return origin, points, drive, np.zeros_like(points[:, :1]), np.ones_like(points[:, :1])
+    origin[:, 0] = factor.origin
+    moved, y = drive.copy(), points[:, 1:]
+    moved[:, 0] = 0
+    along = factor.curvature * inner(factor, points, origin)
+    off = factor.curvature * stepped(inner(factor, points, points))
+    (b,) = each(
+        lambda inward, square: (origin_bend(inward, square, factor.curvature, factor.one),),
+        along[:, 0],
+        product(y, y)[:, 0],
+    )
+    beyond = along.real < 0
+    b = b - np.where(beyond, off / np.where(beyond, factor.one - along, factor.one), np.zeros_like(off))
+    return origin, np.hstack([factor.origin * b, y]), moved, factor.curvature * product(points, moved), b
 
 
 def vector_of(
@@ -155,8 +163,8 @@ def vector_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """v of a drive, and q."""
     if mode == TRANSPORT:
-        origin, w, a, b = from_origin(factor, z, u)
-        return w - a / b * (origin + z), factor.curvature * product(w, w)
+        _, both, w, a, b = from_origin(factor, z, u)
+        return w - a / b * both, factor.curvature * product(w, w)
     v = u - factor.curvature * inner(factor, z, u) * z if mode == PROJECT else u
     return v, factor.curvature * inner(factor, v, v)
 
@@ -192,6 +200,7 @@ def transport_adjoint(
     factor: FactorColumns,
     start: np.ndarray,
     end: np.ndarray,
+    both: np.ndarray,
     vectors: np.ndarray,
     a: np.ndarray,
     b: np.ndarray,
@@ -199,7 +208,7 @@ def transport_adjoint(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of w - (a/b)(start + end), a = kappa <end, w>, b = 1 + kappa <start, end>: by start, end and w."""
     signs, kappa = signs_of(factor), factor.curvature
-    total = product(start + end, g)
+    total = product(both, g)
     straight = -(a / b) * g
     bent = a * kappa / (b * b) * total
     return (
@@ -213,6 +222,7 @@ def transport_tangent(
     factor: FactorColumns,
     start: np.ndarray,
     end: np.ndarray,
+    both: np.ndarray,
     vectors: np.ndarray,
     a: np.ndarray,
     b: np.ndarray,
@@ -226,6 +236,6 @@ def transport_tangent(
     b_tangent = kappa * (inner(factor, start_tangent, end) + inner(factor, start, end_tangent))
     return (
         vector_tangent
-        - (a_tangent / b - a * b_tangent / (b * b)) * (start + end)
+        - (a_tangent / b - a * b_tangent / (b * b)) * both
         - a / b * (start_tangent + end_tangent)
     )

@@ -4,7 +4,8 @@ The manifold is kappa <z, z> = 1 with <a, b> = sum_i J_i a_i b_i, J = (-1, 1, ..
 otherwise; o is its origin (Sun 2024).  A step takes a drive u, which knows nothing of z, to z' = Exp_z(v):
 
     transport  w = u without the coordinate of the origin,  v = w - (a/b)(o + z),  a = kappa <z, w>,
-               b = 1 + kappa <o, z>,  with q = kappa |w|^2: parallel transport from o to z keeps lengths
+               b = 1 + kappa <o, z>,  with q = kappa |w|^2: parallel transport from o to z keeps lengths;
+               v_0 = -a o_0, and b = kappa |y|^2 / (1 - kappa <o, z>) beyond a sphere's equator
     project    v = u - kappa <z, u> z,  q = kappa <v, v>
     ambient    v = u,  q = kappa <u, u>;  z' is not on the manifold
 
@@ -96,8 +97,8 @@ def step_backward(
     by_point, by_vector, by_square = exponential_adjoint(factor, z, v, q, g)
     literal_by_point = by_point
     if mode == TRANSPORT:
-        origin, w, a, b = from_origin(factor, z, u)
-        _, by_end, by_drive = transport_adjoint(factor, origin, z, w, a, b, by_vector)
+        origin, both, w, a, b = from_origin(factor, z, u)
+        _, by_end, by_drive = transport_adjoint(factor, origin, z, both, w, a, b, by_vector)
         by_drive = by_drive + two * kappa * by_square * w
         if kappa != 0:
             by_drive[:, 0] = 0

@@ -214,7 +214,7 @@ def transport_tangent(
     for factor, own in columns_of(manifold, *found):
         z, y, w, z_dot, y_dot, w_dot = own
         a, b = bend(factor, z, y, w)
-        columns.append(transport_tangent_of(factor, z, y, w, a, b, z_dot, y_dot, w_dot))
+        columns.append(transport_tangent_of(factor, z, y, z + y, w, a, b, z_dot, y_dot, w_dot))
     return np.hstack(columns).reshape(shape)
 
 
@@ -252,7 +252,7 @@ def transport_adjoint(
     for factor, own in columns_of(manifold, *found):
         z, y, w, g = own
         a, b = bend(factor, z, y, w)
-        bars.append(transport_adjoint_of(factor, z, y, w, a, b, g))
+        bars.append(transport_adjoint_of(factor, z, y, z + y, w, a, b, g))
     by_point, by_end, by_vector = (np.hstack(parts).reshape(shape) for parts in zip(*bars, strict=True))
     # flat factors give -0 * g for the points
     return by_point + 0, by_end + 0, by_vector
@@ -326,9 +326,9 @@ def _step_tangent(
     v, q = vector_of(factor, mode, z, u)
     twice = 2 * factor.curvature
     if mode == TRANSPORT:
-        origin, w, a, b = from_origin(factor, z, u)
-        still, w_dot, _, _ = from_origin(factor, z, u_dot)
-        v_dot = transport_tangent_of(factor, origin, z, w, a, b, np.zeros_like(still), z_dot, w_dot)
+        origin, both, w, a, b = from_origin(factor, z, u)
+        still, _, w_dot, _, _ = from_origin(factor, z, u_dot)
+        v_dot = transport_tangent_of(factor, origin, z, both, w, a, b, np.zeros_like(still), z_dot, w_dot)
         return exponential_tangent(factor, z, v, q, z_dot, v_dot, twice * product(w, w_dot))
     v_dot = u_dot
     if mode == PROJECT:

@@ -223,6 +223,40 @@ class Graph:
         pairs = np.unique(np.stack([low, high])[:, low != high], axis=1)
         return cls(nodes, np.concatenate([pairs[0], pairs[1]]), np.concatenate([pairs[1], pairs[0]]))
 
+    @classmethod
+    def from_edge_index(cls, edge_index: Any, nodes: int) -> Graph:
+        """The edges of a PyTorch Geometric `edge_index`, each in the direction in which it is listed.
+
+        Parameters
+        ----------
+        edge_index : array_like of int, (2, E)
+            Sources, then targets; an undirected graph has both directions of each edge there.
+        nodes : int
+            N, `data.num_nodes`: those without an edge are not in `edge_index`.
+
+        Returns
+        -------
+        Graph
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another shape, and as the class.
+
+        Examples
+        --------
+        >>> Graph.from_edge_index([[0, 1], [1, 0]], 3).normalised().scipy().toarray()
+        array([[0.5, 0.5, 0. ],
+               [0.5, 0.5, 0. ],
+               [0. , 0. , 1. ]])
+        """
+        given = checks.as_numpy("edge_index", edge_index)
+        if given.ndim != 2 or given.shape[0] != 2:
+            advice = "; take edge_index.T" if given.ndim == 2 and given.shape[1] == 2 else ""
+            raise ValueError(f"edge_index: expected shape (2, E), got {given.shape}{advice}")
+        sources, targets = (indices("edge_index", ends, checks.count("nodes", nodes)) for ends in given)
+        return cls(nodes, sources, targets)
+
     @property
     def edges(self) -> int:
         """Directed edges, as listed."""

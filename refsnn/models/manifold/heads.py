@@ -170,13 +170,20 @@ class NodeClasses:
             raise ValueError("network: expected classes >= 1 for node classification, got 0")
         labels = checks.as_numpy("labels", self.labels)
         if labels.shape != (nodes,) or labels.dtype.kind not in "iu":
+            advice = (
+                "labels.astype(int)" if labels.ndim == 1 else "if they are one-hot, labels.argmax(axis=1)"
+            )
             raise ValueError(
                 f"labels: expected one integer for each of {nodes} nodes, got shape {labels.shape} of dtype "
-                f"{labels.dtype}"
+                f"{labels.dtype}; take {advice}"
             )
         if labels.min() < 0 or labels.max() >= network.classes:
+            advice = f"build the network with classes={labels.max() + 1}"
+            if labels.min() < 0:
+                advice = "give nodes of unknown class any class, and leave them out of `nodes`"
             raise ValueError(
-                f"labels: expected classes 0 to {network.classes - 1}, got {labels.min()} to {labels.max()}"
+                f"labels: expected classes 0 to {network.classes - 1}, got {labels.min()} to {labels.max()}; "
+                f"{advice}"
             )
         chosen = checks.as_numpy("nodes", self.nodes)
         if chosen.dtype == bool:
@@ -208,9 +215,9 @@ class NodeClasses:
         weight = parameters["readout.weight"]
         outputs, targets = read @ weight.T, self.labels[self.nodes]
         loss = float(cross_entropy(outputs[self.nodes], targets))
-        errors = np.zeros_like(outputs)
-        np.add.at(errors, self.nodes, cross_entropy_gradient(outputs[self.nodes], targets))
-        by_read, readout = errors @ weight, errors.T @ read
+        errors = cross_entropy_gradient(outputs[self.nodes], targets)  # of the nodes that count, each once
+        by_read, readout = np.zeros_like(read), errors.T @ read[self.nodes]
+        by_read[self.nodes] = errors @ weight
         if self.head == "tangent":
             by_read *= network.manifold.tangent_mask(read.dtype)
             return HeadGradient(loss, None, by_read, readout, _none(network.manifold), outputs)

@@ -1,6 +1,6 @@
 """What a network on a graph sees: neighbourhood sums of features, adjacencies, masks.
 
-G^0 = Ahat^0 X        once, before training
+G^0 = Ahat^0 X        once, before training; of sparse X never, see `Gathered`
 Ahat^l, l = 1 .. L    one matrix for all blocks, or one for each under DropEdge
 M^l                   dropout of currents: none, one mask for all steps, (N, D), or one a step, (T, N, D)
 """
@@ -19,22 +19,30 @@ from refsnn.models.manifold.graph import Graph, SparseMatrix
 
 @dataclass(frozen=True)
 class Gathered:
-    """G^0, dense or sparse, with the two products that it takes part in.
+    """G^0 = Ahat X, with the two products that it takes part in.
+
+    Dense, it is multiplied out once.  Of sparse features it has several times the entries of Ahat and X
+    together, and is never made: G^0 W^T = Ahat (X W^T).
 
     Attributes
     ----------
-    forward : ndarray or SparseMatrix, (N, F)
-        Itself.
-    backward : SparseMatrix or None
-        Its transpose, where it is sparse.
+    features : ndarray or SparseMatrix, (N, F)
+        G^0 itself; X where it is sparse.
+    adjacency : SparseMatrix or None, (N, N)
+        Ahat of sparse features.
+    backward : tuple of SparseMatrix
+        X^T and Ahat^T of sparse features.
     """
 
-    forward: np.ndarray | SparseMatrix
-    backward: SparseMatrix | None = None
+    features: np.ndarray | SparseMatrix
+    adjacency: SparseMatrix | None = None
+    backward: tuple[SparseMatrix, ...] = ()
 
     @classmethod
-    def of(cls, adjacency: SparseMatrix, features: Any, backend: str = "cpu") -> Gathered:
-        """Ahat X; sparse where X is, and few enough entries are left for that to pay.
+    def of(
+        cls, adjacency: SparseMatrix, features: np.ndarray | SparseMatrix, backend: str = "cpu"
+    ) -> Gathered:
+        """Of a graph and its features; sparse where they are, and few enough for that to pay.
 
         Parameters
         ----------
@@ -50,16 +58,16 @@ class Gathered:
         Gathered
         """
         if isinstance(features, SparseMatrix):
-            product = SparseMatrix.of(adjacency.scipy() @ features.scipy(), features.values.dtype)
-            if len(product.values) < SPARSE_BELOW * product.rows * product.columns:
-                return cls(product, product.transposed())
-            return cls(product.scipy().toarray())
+            entries = len(adjacency.values) + len(features.values)
+            if entries < SPARSE_BELOW * features.rows * features.columns:
+                return cls(features, adjacency, (features.transposed(), adjacency.transposed()))
+            features = features.scipy().toarray()
         return cls(adjacency.propagate(features, backend))
 
     @property
     def shape(self) -> tuple[int, int]:
         """(N, F)."""
-        matrix = self.forward
+        matrix = self.features
         return (matrix.rows, matrix.columns) if isinstance(matrix, SparseMatrix) else matrix.shape
 
     def times(self, weight: np.ndarray, backend: str) -> np.ndarray:
@@ -76,9 +84,10 @@ class Gathered:
         -------
         ndarray, (N, D)
         """
-        if isinstance(self.forward, SparseMatrix):
-            return self.forward.propagate(weight.T, backend)
-        return self.forward @ weight.T
+        if isinstance(self.features, SparseMatrix):
+            assert self.adjacency is not None
+            return self.adjacency.propagate(self.features.propagate(weight.T, backend), backend)
+        return self.features @ weight.T
 
     def outer(self, adjoint: np.ndarray, backend: str) -> np.ndarray:
         """dL/dW = (dL/dx)^T G^0.
@@ -94,9 +103,11 @@ class Gathered:
         -------
         ndarray, (D, F)
         """
-        if self.backward is not None:
-            return np.ascontiguousarray(self.backward.propagate(adjoint, backend).T)
-        return adjoint.T @ self.forward
+        if isinstance(self.features, SparseMatrix):
+            by_features, by_adjacency = self.backward
+            spread = by_adjacency.propagate(adjoint, backend)
+            return np.ascontiguousarray(by_features.propagate(spread, backend).T)
+        return adjoint.T @ self.features
 
 
 # of all entries: a dense product does more, but faster

@@ -224,7 +224,7 @@ def hyperbolic(dimension: int, curvature: float = -1.0) -> Manifold:
     >>> hyperbolic(2).origin()
     array([1., 0., 0.])
     """
-    return Manifold((Factor(checks.number("curvature", curvature, high=0, high_open=True), dimension),))
+    return Manifold((Factor(_of_sign("hyperbolic", dimension, curvature), dimension),))
 
 
 def spherical(dimension: int, curvature: float = 1.0) -> Manifold:
@@ -251,7 +251,23 @@ def spherical(dimension: int, curvature: float = 1.0) -> Manifold:
     >>> spherical(2).origin()
     array([-1.,  0.,  0.])
     """
-    return Manifold((Factor(checks.number("curvature", curvature, low=0, low_open=True), dimension),))
+    return Manifold((Factor(_of_sign("spherical", dimension, curvature), dimension),))
+
+
+def _of_sign(kind: str, dimension: int, curvature: float) -> float:
+    """A curvature of the sign that the kind of space has, or which call was meant."""
+    sign, other = (-1, "spherical") if kind == "hyperbolic" else (1, "hyperbolic")
+    curvature = checks.number("curvature", curvature)
+    if curvature == 0:
+        meant = f"did you mean euclidean({dimension})?"
+    else:
+        meant = f"did you mean {kind}({dimension}, {-curvature}) or {other}({dimension}, {curvature})?"
+    if sign * curvature <= 0:
+        side = "below" if sign < 0 else "above"
+        raise ValueError(
+            f"curvature: expected a number {side} 0 for a {kind} space, got {curvature}; {meant}"
+        )
+    return curvature
 
 
 def euclidean(dimension: int) -> Manifold:
