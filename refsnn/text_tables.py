@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 
 WIDTH = 110  # of a page that is no terminal
+NAME = 24  # a cell of so many letters is not folded
 
 
 class Block(NamedTuple):
@@ -110,7 +111,14 @@ def show(page: Page, stream: TextIO) -> None:
         if isinstance(part, Block):
             table = table_of.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
             for index, name in enumerate(part.header):
-                table.add_column(name, justify="right" if index and not part.words else "left", no_wrap=True)
+                longest = max((len(line[index]) for line in part.lines), default=0)
+                table.add_column(
+                    name,
+                    justify="right" if index and not part.words else "left",
+                    no_wrap=not part.words or longest <= NAME,  # names stay whole, sentences are folded
+                    min_width=min(longest, NAME) if part.words else None,
+                    overflow="fold",
+                )
             for line in part.lines:
                 table.add_row(*line)
             console.print()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from refsnn import cli
+from refsnn.text_tables import Block, show
 from refsnn.vectors.diagnosis import made
 from refsnn.vectors.format import FORMAT, read_file
 from refsnn.vectors.kinds import KINDS
@@ -232,7 +234,7 @@ def wrong_names(path):
         (no_version, "copy it from the file of vectors"),
         (text_leaf, "expected numbers, got object"),
         (huge_leaf, "no case asks for so many"),
-        (wrong_names, "expected groups such as"),
+        (wrong_names, "expected leaves under carried/hard-attached/results"),
     ],
 )
 def test_damaged_results_are_refused(results, capsys, damage, says):
@@ -254,7 +256,10 @@ def test_damaged_results_are_refused(results, capsys, damage, says):
         ),
         (["list", "nonsense"], "KIND: expected names among spiking_neuron"),
         (["make", "nowhere"], "folder: expected an existing folder"),
-        (["export", VECTORS, "nowhere"], "FOLDER: expected an existing folder"),
+        (["export", VECTORS, "."], "folder: expected a new or an empty one"),
+        (["check", VECTORS, "."], "got a folder; results come first, then vectors"),
+        (["check", VECTORS, VECTORS], "expected leaves under carried/hard-attached/results"),
+        (["check", "RESULTS", VECTORS.with_name("recurrent_network.h5")], "expected leaves under"),
         (["check", ".", VECTORS], "vectors.json: expected the file that"),
     ],
 )
@@ -263,6 +268,50 @@ def test_bad_arguments(results, capsys, monkeypatch, arguments, says):
     arguments = [str(results) if argument == "RESULTS" else str(argument) for argument in arguments]
     assert cli.main(["vectors", *arguments]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_mistake_that_right_leaves_contradict_is_not_named(tmp_path, capsys):
+    """The initial state is used, its gradient is missing: not "the initial state is ignored"."""
+    found = solved()["carried/soft-attached"]
+    found |= {"gradients/start": np.zeros(4), "rate": found["rate"] * 1.2345}
+    path = write_results(tmp_path / "results.h5", {"carried/soft-attached": found})
+    assert check(path, VECTORS, "--only", "carried/soft-attached") == 1
+    out = capsys.readouterr().out
+    assert "ignored" not in out
+    assert "no known mistake; the first leaf that differs is gradients/start" in out
+    assert "gradients/start: all zero" in out
+    assert "rate: 1.2345 times what is expected" in out
+
+
+def test_patterns_of_cases_add_up(results, capsys):
+    assert check(results, VECTORS, "--only", "random/*", "--only", "silent/*") == 0
+    assert "5 of 5 cases right" in capsys.readouterr().out
+
+
+def test_an_export_goes_into_a_folder_of_its_own(tmp_path, capsys):
+    folder = tmp_path / "new" / "folder"
+    for _ in range(2):  # again of the same kind
+        assert cli.main(["vectors", "export", str(BLIND), str(folder)]) == 0
+    other = VECTORS.with_name("recurrent_network.h5")
+    assert cli.main(["vectors", "export", str(other), str(folder)]) == 2
+    assert "expected a new or an empty one" in capsys.readouterr().err
+    assert check(folder, other) == 2
+    assert "expected results of the kind 'recurrent_network', got 'spiking_neuron'" in capsys.readouterr().err
+
+
+def test_names_are_whole_on_a_narrow_terminal():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    pytest.importorskip("rich")
+    kind, stream = KINDS["recurrent_network"], Terminal()
+    lines = [(leaf.path, leaf.shape, leaf.meaning, leaf.equation) for leaf in kind.leaves]
+    show([Block("Asked", ("leaf", "shape", "meaning", "equation"), lines, True)], stream)
+    text = stream.getvalue()
+    assert "…" not in text
+    assert all(leaf.path in text for leaf in kind.leaves if len(leaf.path) <= 24)
+    assert all(leaf.shape in text for leaf in kind.leaves if len(leaf.shape) <= 24)
 
 
 def test_list_names_everything(capsys):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from refsnn.files import check_folder, check_writable, plain, write_whole
+from refsnn.files import check_writable, plain, write_whole
 from refsnn.text_tables import Block, Page, show
 from refsnn.vectors.diagnosis import diagnosed, summary
 from refsnn.vectors.format import FORMAT, Vector, read_file
@@ -20,6 +20,7 @@ from refsnn.vectors.results import export, read_results
 
 RIGHT, WRONG = 0, 1
 SHOWN = 20  # bad leaves in the text
+PAIRED_CASES = 3  # cases that nothing explains, after which pairs of mistakes are no longer tried
 
 
 def add_commands(tasks: Any) -> None:
@@ -44,17 +45,17 @@ def add_commands(tasks: Any) -> None:
     making.add_argument("--large", action="store_true", help="with wide and long cases")
     exporting = actions.add_parser("export", help="write inputs as .npy files, for languages without HDF5")
     exporting.add_argument("vectors", type=Path, metavar="VECTORS.h5")
-    exporting.add_argument("folder", type=Path, metavar="FOLDER", help="an existing folder")
+    exporting.add_argument("folder", type=Path, metavar="FOLDER", help="a new or empty folder")
     checking = actions.add_parser(
         "check",
         help="grade results, leaf by leaf, and say what the differences point to",
         epilog="Exit status: 0 if all cases are right, 1 if one is not, 2 for bad files or options.",
     )
-    checking.add_argument(
-        "results", type=Path, metavar="RESULTS", help="an HDF5 file, or a folder of .npy files"
-    )
+    checking.add_argument("results", type=Path, metavar="RESULTS", help="an HDF5 file, or an exported folder")
     checking.add_argument("vectors", type=Path, metavar="VECTORS.h5", help="with the answers")
-    checking.add_argument("--only", default="*", metavar="PATTERN", help="cases such as 'random/*'")
+    checking.add_argument(
+        "--only", action="append", metavar="PATTERN", help="cases such as 'random/*'; may be repeated"
+    )
     checking.add_argument("--json", type=Path, metavar="FILE", help="write every grade as JSON")
     for action in (listing, making, exporting, checking):
         action.set_defaults(run=run)
@@ -119,7 +120,6 @@ def _make(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    check_folder("FOLDER", options.folder)
     print(export(options.folder, read_file(options.vectors)))
     return RIGHT
 
@@ -131,10 +131,10 @@ def _check(options: argparse.Namespace) -> int:
     kind = vectors[0].kind
     if kind not in KINDS:
         raise ValueError(f"{options.vectors}: expected vectors of {', '.join(KINDS)}, found {kind!r}")
-    reports = [
-        diagnosed(report, KINDS[kind])
-        for report in grade_all(vectors, read_results(options.results, vectors), options.only)
-    ]
+    reports, unexplained = [], 0
+    for report in grade_all(vectors, read_results(options.results, vectors), options.only or ("*",)):
+        reports.append(diagnosed(report, KINDS[kind], pairs=unexplained < PAIRED_CASES))
+        unexplained += any("known mistake" in text for text in reports[-1].diagnosis)
     if options.json is not None:
         write_whole(options.json, json.dumps(as_dict(reports), indent=2, allow_nan=False) + "\n")
     show(as_page(reports), sys.stdout)
@@ -178,9 +178,7 @@ def as_page(reports: Sequence[CaseReport]) -> Page:
     if len(bad) > SHOWN:
         page.append(f"... and {len(bad) - SHOWN} more; --json FILE writes all, --only PATTERN looks at some.")
     if found := summary(reports):
-        page.append(
-            Block("What explains it", ("cases", "diagnosis"), [(str(n), text) for text, n in found], True)
-        )
+        page.append(Block("What explains it", ("cases", "first", "diagnosis"), _explained(found), True))
     unknown = sorted({path for report in reports for path in report.unknown})
     if unknown:
         page.append(f"Not asked for, not looked at: {', '.join(unknown)}.")
@@ -188,6 +186,10 @@ def as_page(reports: Sequence[CaseReport]) -> Page:
     absent = sum(report.absent for report in reports)
     page.append(f"{right} of {len(reports)} cases right" + (f", {absent} absent." if absent else "."))
     return page
+
+
+def _explained(found: Sequence[tuple[str, list[str]]]) -> list[tuple[str, ...]]:
+    return [(str(len(cases)), cases[0], text) for text, cases in found]
 
 
 def _verdict(report: CaseReport) -> str:

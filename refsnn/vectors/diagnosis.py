@@ -7,7 +7,6 @@ Where no single mistake explains all, pairs are tried.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -49,7 +48,7 @@ class Explanation:
         return said if self.whole else f"{said}; explains {', '.join(self.leaves)} only"
 
 
-def diagnosed(report: CaseReport, kind: Kind) -> CaseReport:
+def diagnosed(report: CaseReport, kind: Kind, pairs: bool = True) -> CaseReport:
     """The report with what explains it.
 
     Parameters
@@ -58,27 +57,31 @@ def diagnosed(report: CaseReport, kind: Kind) -> CaseReport:
         Of `grading.graded`.
     kind : Kind
         That of the case.
+    pairs : bool
+        Whether to try two mistakes at once where one does not explain all.
 
     Returns
     -------
     CaseReport
-        Unchanged if nothing is wrong or nothing came.
+        Unchanged if no value differs.
     """
-    if report.right or report.absent or not any(grade.bad for grade in report.grades):
+    wrong = [grade for grade in report.grades if grade.status == "differs"]
+    if not wrong:
         return report
-    known = explanations(report, kind)
+    known = explanations(report, kind, pairs=pairs)
     texts = [explanation.text for explanation in known]
     if not any(explanation.whole for explanation in known):
-        texts += [
-            f"{grade.path}: {pattern}"
-            for grade in report.grades
-            if grade.status == "differs"
-            for pattern in patterns(report, grade)
-        ]
+        first = f"{wrong[0].path} [{wrong[0].equation}]"
+        texts.append(
+            f"{'no' if not known else 'otherwise no'} known mistake; the first leaf that differs is {first}"
+        )
+        texts += [f"{grade.path}: {pattern}" for grade in wrong for pattern in patterns(report, grade)]
     return replace(report, diagnosis=tuple(texts))
 
 
-def explanations(report: CaseReport, kind: Kind, make: Make | None = None) -> list[Explanation]:
+def explanations(
+    report: CaseReport, kind: Kind, make: Make | None = None, pairs: bool = True
+) -> list[Explanation]:
     """Known mistakes that give what came: single ones, else pairs, else those that explain a part.
 
     Parameters
@@ -89,6 +92,8 @@ def explanations(report: CaseReport, kind: Kind, make: Make | None = None) -> li
         Its kind.
     make : callable, optional
         Stands for `made`; one that remembers, where many results of one case are to be explained.
+    pairs : bool
+        Whether to try two mistakes at once.
 
     Returns
     -------
@@ -104,12 +109,12 @@ def explanations(report: CaseReport, kind: Kind, make: Make | None = None) -> li
     if whole := [found for found in single if found.whole]:
         return whole
     size = sum(array.size for array in problem.inputs.values())
-    pairs = (
+    twos = (
         found
-        for pair in combinations(kind.mistakes if size <= PAIRED else (), 2)
+        for pair in combinations(kind.mistakes if pairs and size <= PAIRED else (), 2)
         if (found := _tried(report, pair, make(kind, problem, pair))) and found.whole
     )
-    if (pair := next(pairs, None)) is not None:
+    if (pair := next(twos, None)) is not None:
         return [pair]
     return sorted(single, key=lambda found: -len(found.leaves))[:1]
 
@@ -118,7 +123,8 @@ def _tried(report: CaseReport, mistakes: tuple[Mistake, ...], wrong: Leaves | No
     if wrong is None:
         return None
     bad = {grade.path for grade in report.grades if grade.bad}
-    explained, spoiled = [], False
+    explained: list[str] = []
+    left_over = False
     for path, leaf in report.vector.expected.items():
         if path not in report.found or path not in wrong:
             continue
@@ -130,10 +136,10 @@ def _tried(report: CaseReport, mistakes: tuple[Mistake, ...], wrong: Leaves | No
         if path in bad:  # a mistake that changes next to nothing explains nothing
             alike = alike and error <= relative_error(found, leaf.value) / 10
             explained += [path] if alike else []
-        spoiled = spoiled or not alike
-    if not explained:
-        return None
-    return Explanation(mistakes, tuple(explained), not spoiled)
+            left_over = left_over or not alike
+        elif not alike:
+            return None  # it would have spoiled what is right
+    return Explanation(mistakes, tuple(explained), not left_over) if explained else None
 
 
 def made(kind: Kind, problem: Problem, mistakes: Sequence[Mistake]) -> Leaves | None:
@@ -192,8 +198,13 @@ def patterns(report: CaseReport, grade: Grade) -> Iterator[str]:
         return
     if truth.any() and found.dtype.kind != "c":
         factor = float((found * truth).sum() / (truth * truth).sum())
-        if abs(factor - 1) > near and relative_error(found, factor * truth) <= near * abs(factor):
-            yield f"{factor:.6g} times what is expected{_named_factor(report, factor)}"
+        named = _named_factor(report, factor)
+        if (
+            (truth.size > 1 or named)
+            and abs(factor - 1) > near
+            and relative_error(found, factor * truth) <= near * abs(factor)
+        ):
+            yield f"{factor:.6g} times what is expected{named}"
             return
     if truth.dtype.kind == "f" and not single and relative_error(found, truth) < 1e-5:
         yield "right to single precision; somewhere on the way numbers are float32"
@@ -228,8 +239,8 @@ def _named_factor(report: CaseReport, factor: float) -> str:
     return ""
 
 
-def summary(reports: Sequence[CaseReport]) -> list[tuple[str, int]]:
-    """Diagnoses with the number of cases that each explains, the most frequent first.
+def summary(reports: Sequence[CaseReport]) -> list[tuple[str, list[str]]]:
+    """Diagnoses with the cases that each explains, the most frequent first.
 
     Parameters
     ----------
@@ -238,6 +249,10 @@ def summary(reports: Sequence[CaseReport]) -> list[tuple[str, int]]:
 
     Returns
     -------
-    list of (str, int)
+    list of (str, list of str)
     """
-    return Counter(text for report in reports for text in report.diagnosis).most_common()
+    cases: dict[str, list[str]] = {}
+    for report in reports:
+        for text in report.diagnosis:
+            cases.setdefault(text, []).append(report.vector.case.name)
+    return sorted(cases.items(), key=lambda entry: -len(entry[1]))

@@ -193,6 +193,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         For a file that is broken, no HDF5, or of another version of the format.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: expected an HDF5 file, got a folder; results come first, then vectors")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected an HDF5 file, found none of that name")
     try:
@@ -304,7 +306,9 @@ def _read_vector(label: str, group: h5py.Group) -> Vector:
         Problem(_hyperparameters(group["hyperparameters"]), leaves_of(group.get("inputs"))),
     )
     expected = {}
-    for path, array in leaves_of(group.get("expected")).items():
+    asked = tuple(str(path) for path in group.attrs["asked"])
+    leaves = leaves_of(group.get("expected"))
+    for path, array in sorted(leaves.items(), key=lambda leaf: asked.index(leaf[0])):
         attrs = group[f"expected/{path}"].attrs
         expected[path] = Expected(
             array, str(attrs["equation"]), float(attrs["tolerance"]), float(attrs["tolerance_float32"])
@@ -315,7 +319,7 @@ def _read_vector(label: str, group: h5py.Group) -> Vector:
         expected,
         float(group.attrs["margin"]),
         str(group.attrs["verified_by"]),
-        tuple(str(path) for path in group.attrs["asked"]),
+        asked,
     )
 
 

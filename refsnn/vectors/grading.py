@@ -184,7 +184,7 @@ def _arrangement(found: np.ndarray, truth: np.ndarray) -> str:
 
 
 def grade_all(
-    vectors: Sequence[Vector], results: Mapping[str, Mapping[str, np.ndarray]], only: str = "*"
+    vectors: Sequence[Vector], results: Mapping[str, Mapping[str, np.ndarray]], only: Sequence[str] = ("*",)
 ) -> list[CaseReport]:
     """Grade all cases that a pattern chooses.
 
@@ -194,8 +194,8 @@ def grade_all(
         With answers.
     results : dict of str to dict of str to ndarray
         Leaves by the names of the cases.
-    only : str
-        A pattern of names such as ``random/*``.
+    only : sequence of str
+        Patterns of names such as ``random/*``.
 
     Returns
     -------
@@ -206,14 +206,14 @@ def grade_all(
     ValueError
         If no case has such a name, or results are there for no case.
     """
-    chosen = [vector for vector in vectors if fnmatch.fnmatch(vector.case.name, only)]
+    chosen = [v for v in vectors if any(fnmatch.fnmatch(v.case.name, pattern) for pattern in only)]
     if not chosen:
         raise ValueError(
             f"--only: expected a pattern of case names, got {only!r}; `refsnn vectors list` shows them"
         )
     if not any(vector.case.name in results for vector in chosen):
         raise ValueError(
-            f"results: expected groups such as {chosen[0].case.name!r}, found "
-            f"{sorted(results)[:5] or 'none'}; name them as the cases are named"
+            f"results: expected leaves under {chosen[0].case.name}/results, found none there, nor in "
+            "any other case; name cases as the vectors do, and what an implementation gives `results`"
         )
     return [graded(vector, results.get(vector.case.name, {})) for vector in chosen]

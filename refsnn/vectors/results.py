@@ -52,6 +52,7 @@ def read_results(path: str | os.PathLike[str], vectors: Sequence[Vector]) -> dic
 def _from_hdf5(path: Path, vectors: Sequence[Vector]) -> dict[str, Leaves]:
     found: dict[str, Leaves] = {}
     with opened(path) as file:
+        _check_kind(str(path), file.attrs.get("kind"), vectors)
         for vector in vectors:
             name = f"{vector.case.name}/{ROOM}"
             if not isinstance(group := file.get(name), h5py.Group):
@@ -82,6 +83,7 @@ def _from_folder(path: Path, vectors: Sequence[Vector]) -> dict[str, Leaves]:
             f"{index}: expected JSON, found it broken ({error}); export the vectors again"
         ) from None
     check_format(str(index), entry.get("format") if isinstance(entry, dict) else None)
+    _check_kind(str(index), entry.get("kind"), vectors)
     found: dict[str, Leaves] = {}
     for vector in vectors:
         room = path / vector.case.name / ROOM
@@ -91,6 +93,12 @@ def _from_folder(path: Path, vectors: Sequence[Vector]) -> dict[str, Leaves]:
                 for file in sorted(room.rglob("*.npy"))
             }
     return found
+
+
+def _check_kind(label: str, kind: Any, vectors: Sequence[Vector]) -> None:
+    """Where results say of which kind they are."""
+    if kind is not None and kind != vectors[0].kind:
+        raise ValueError(f"{label}: expected results of the kind {vectors[0].kind!r}, got {kind!r}")
 
 
 def _load(path: Path) -> np.ndarray:
@@ -149,9 +157,9 @@ def export(folder: str | os.PathLike[str], vectors: Sequence[Vector]) -> Path:
     Parameters
     ----------
     folder : path-like
-        An existing folder.  What is written: ``cases.txt``, a name a line; ``CASE/hyperparameters.txt``, a
-        line ``name = value`` each, truth values as 0 and 1; ``CASE/inputs/PATH.npy``; all but the arrays in
-        ``vectors.json``.
+        A new or empty folder, or one with an export of the same kind.  What is written: ``cases.txt``, a
+        name a line; ``CASE/hyperparameters.txt``, a line ``name = value`` each, truth values as 0 and 1;
+        ``CASE/inputs/PATH.npy``; all but the arrays in ``vectors.json``.
     vectors : sequence of Vector
         Cases of one kind.
 
@@ -162,12 +170,12 @@ def export(folder: str | os.PathLike[str], vectors: Sequence[Vector]) -> Path:
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such folder.
+    ValueError
+        If other things are in the folder.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"folder: expected an existing folder, got {folder}; create it first")
+    _check_free(folder, vectors[0].kind)
+    folder.mkdir(parents=True, exist_ok=True)
     cases = []
     for vector in vectors:
         problem = vector.case.problem
@@ -190,6 +198,15 @@ def export(folder: str | os.PathLike[str], vectors: Sequence[Vector]) -> Path:
     index = {"format": FORMAT, "kind": vectors[0].kind, "cases": cases}
     write_whole(folder / "cases.txt", "".join(f"{vector.case.name}\n" for vector in vectors))
     return write_whole(folder / INDEX, json.dumps(plain(index), indent=1) + "\n")
+
+
+def _check_free(folder: Path, kind: str) -> None:
+    """An export beside that of another kind, or among other things, would be graded with them."""
+    index = folder / INDEX
+    if index.is_file() and json.loads(index.read_text(encoding="utf-8")).get("kind") == kind:
+        return
+    if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
+        raise ValueError(f"folder: expected a new or an empty one, got {folder}, which holds other things")
 
 
 def _text(value: Any) -> str:
