@@ -65,6 +65,15 @@ def along(gradients, names, derivative, relative=1e-10, seed=0):
     assert alive, "every gradient is 0"
 
 
+def agree(found, expected, **options):
+    """Leaf by leaf; where a leaf is what is left of terms that cancel, to a few roundings of those.
+
+    Hypothesis found that this is needed: recurrent_problem(seed=3, cell='tanh', widths=(2, 2, 3, 2), steps=2,
+    batch=1) has a leaf of 2.8e-6 of which another order of summation changes 1.4e-17, 5e-12 of the leaf.
+    """
+    assert_leaves_match(found, expected, rounding=1e-15, **options)
+
+
 def acting(problem, found):
     """Names of all leaves but weights of loops in a sequence of one step, which are 0."""
     silent = [f"{node.name}.weight" for node in problem.model.delayed] if len(problem.inputs) == 1 else []
@@ -107,7 +116,7 @@ def memory_efficient_same_bits(problem, strategy):
         np.testing.assert_array_equal(found.gradients[name], value, err_msg=name)
     silent = [name for name, value in expected.items() if not value.any() and len(problem.inputs) == 1]
     assert found.loss == whole.loss
-    assert_leaves_match(found.gradients, expected, relative=1e-12, dead=silent)
+    agree(found.gradients, expected, relative=1e-12, dead=silent)
 
 
 def memory_efficient_forward(problem, backend):
@@ -152,9 +161,9 @@ def equilibrium_limit(problem, family):
     expected = implicit_gradient(*problem.arguments, free.state)
     phases = {"free_steps": 300, "backend": "cpu"}
     limit = equilibrium_propagation(*problem.arguments, nudged_steps=300, nudge=LIMIT, **phases | PLAIN)
-    assert_leaves_match(limit.gradients, expected, relative=1e-9, smallest=1e-9)
+    agree(limit.gradients, expected, relative=1e-9, smallest=1e-9)
     through_time = bptt_convergent(*problem.arguments, **phases).gradients
-    assert_leaves_match(through_time, expected, relative=1e-9, smallest=1e-9)
+    agree(through_time, expected, relative=1e-9, smallest=1e-9)
 
 
 def equilibrium_truncated(problem, steps):
@@ -164,7 +173,7 @@ def equilibrium_truncated(problem, steps):
     expected = bptt_convergent(*problem.arguments, steps_back=steps, **phases).gradients
     far = tuple(name for name, value in expected.items() if not np.abs(value).max() > 1e-9)
     assert len(far) < len(expected)
-    assert_leaves_match(found.gradients, expected, relative=1e-9, smallest=1e-9, dead=far)
+    agree(found.gradients, expected, relative=1e-9, smallest=1e-9, dead=far)
 
 
 def lsnn_forward(problem, backend):
@@ -180,9 +189,7 @@ def lsnn_by_hand(seed, kind):
     problem = adaptive_by_hand.live(np.random.default_rng(seed), scheme=scheme, divisor=divisor, steps=20)
     expected = problem.expected()
     names = set(problem.leaves())
-    assert_leaves_match(
-        problem.leaves(), {name: expected[name] for name in expected if name in names}, relative=1e-11
-    )
+    agree(problem.leaves(), {name: expected[name] for name in expected if name in names}, relative=1e-11)
 
 
 def lsnn_bits_of_spikes(problem, segment):
@@ -199,7 +206,7 @@ def lsnn_eprop(problem, backend):
     stopped = adaptive_by_hand.changed(problem.model, stop_recurrent=True)
     found = adaptive_eprop(*problem.arguments, backend=backend).gradients
     expected = adaptive_bptt(stopped, *problem.arguments[1:]).gradients
-    assert_leaves_match(found, expected, relative=1e-10, smallest=1e-9)
+    agree(found, expected, relative=1e-10, smallest=1e-9)
 
 
 def attentive_frozen_cut(problem, backend):
@@ -214,20 +221,20 @@ def attentive_frozen_cut(problem, backend):
         found, expected = truth.leaves(backend), truth.complex_step()
     event(f"{network.sparsifier}, {network.cell}, {network.readout}")
     dead = [name for name in expected if name.startswith(("start.", "inputs"))]
-    assert_leaves_match(found, expected, relative=1e-8, dead=dead)
+    agree(found, expected, relative=1e-8, dead=dead)
 
 
 def manifold_frozen(problem, backend):
     """Differentiation via manifold is the derivative with spikes held."""
     found = differentiation_via_manifold(*problem.arguments, backend=backend).gradients
-    assert_leaves_match(found, GraphByHand(*problem.arguments).complex_step(), relative=1e-10, smallest=1e-8)
+    agree(found, GraphByHand(*problem.arguments).complex_step(), relative=1e-10, smallest=1e-8)
 
 
 def manifold_spikes(problem, backend):
     """Differentiation via spikes is the derivative of affine spikes."""
     found = differentiation_via_spikes(*problem.arguments, backend=backend).gradients
     expected = GraphByHand(*problem.arguments).complex_step("affine")
-    assert_leaves_match(found, expected, relative=1e-10, smallest=1e-8)
+    agree(found, expected, relative=1e-10, smallest=1e-8)
 
 
 def layer_kernels(case):

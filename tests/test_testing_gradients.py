@@ -315,6 +315,15 @@ def test_comparison_of_two_dicts():
     off[54_321] += 3e-11  # three times what is allowed, in one entry of many
     with pytest.raises(GradientMismatch, match=r"worst at \[54321\].*\n.*index 54321"):
         assert_leaves_match({"w": off}, large)
+    # what rounding leaves where large terms cancel may be allowed, and not much more
+    small = one | {"b": np.array([1e-9])}
+    for off, options in ((1e-15, {"rounding": 1e-15}), (3e-15, {"rounding": 1e-15}), (1e-15, {})):
+        moved = small | {"b": np.array([1e-9 + off])}
+        if options and off < 2e-15:
+            assert_leaves_match(moved, small, **options)
+        else:
+            with caught("more than a rounding"):
+                assert_leaves_match(moved, small, **options)
     # a leaf's error is its own: not that of a large neighbour
     with caught("a small leaf is wrong"):
         assert_leaves_match(one | {"w": 1e9 * one["w"], "b": one["b"] + 1e-6}, one | {"w": 1e9 * one["w"]})

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PLUGIN = "refsnn.testing.plugin"
+# pytest loads the plugin of an installed package itself, and refuses to register it a second time
+LOAD = () if any(found.value == PLUGIN for found in entry_points(group="pytest11")) else ("-p", PLUGIN)
 PROPERTY = """
 from hypothesis import given, seed, settings, strategies as st
 
@@ -56,7 +60,7 @@ import pytest
 sys.exit(pytest.main(sys.argv[1:]))
 """
     given = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}
-    command = [sys.executable, "-c", loader, "-p", "refsnn.testing.plugin", "-q", "-W", "error", "test_it.py"]
+    command = [sys.executable, "-c", loader, *LOAD, "-q", "-W", "error", "test_it.py"]
     return subprocess.run(
         [*command, *options], cwd=folder, capture_output=True, text=True,
         env=given | {"PYTHONPATH": str(ROOT)} | environment,

@@ -79,7 +79,8 @@ def test_plain_random_floats_are_dead_and_these_are_not():
 
     silent = np.mean([rate == 0 for rate in examples(naive(), 100)])
     assert silent > 0.2
-    assert not any(case.spikes.mean() in (0, 1) for case in examples(drawn.layers(kinds=("typical",)), 100))
+    kinds = ("typical", "carried state")
+    assert not any(case.spikes.mean() in (0, 1) for case in examples(drawn.layers(kinds=kinds), 1000))
 
 
 @pytest.mark.parametrize("arguments", [{"rate": 0.0}, {"rate": 1.5}, {"margin": -1}, {"dtype": int}])

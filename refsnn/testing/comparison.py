@@ -53,6 +53,7 @@ class Comparison:
         expected: np.ndarray,
         smallest: float = 0.0,
         place: Callable[[tuple[int, ...]], str] | None = None,
+        rounding: float = 0.0,
     ) -> None:
         """Compare one leaf.
 
@@ -66,6 +67,8 @@ class Comparison:
             A leaf whose largest expected entry is not above it is dead.
         place : callable, optional
             From an index to words; the index itself by default.
+        rounding : float
+            A difference that is allowed beside.
         """
         self.seen[name] = None
         size = float(np.abs(expected).max(initial=0.0))
@@ -76,7 +79,7 @@ class Comparison:
             self._add_dead(name, found, smallest)
             return
         error = np.abs(found - expected)
-        if (error <= self.relative * size).all():
+        if (error <= self.relative * size + rounding).all():
             self.matched.append(name)
             return
         index = worst_entry(found, expected)
@@ -85,7 +88,7 @@ class Comparison:
             [
                 f"worst at {at}: found {found[index]:.9g}, expected {expected[index]:.9g}; off by "
                 f"{error[index] / size:.1e} of the largest entry {size:.3g}, allowed {self.relative:.0e}",
-                *findings(found, expected, self.relative * size),
+                *findings(found, expected, self.relative * size + rounding),
             ]
         )
 
@@ -136,6 +139,7 @@ def assert_leaves_match(
     relative: float = 1e-11,
     dead: Iterable[str] = (),
     smallest: float = 1e-12,
+    rounding: float = 0.0,
     reference: str = "the reference",
 ) -> None:
     """Assert that two dicts of gradients are the same: names, shapes, dtypes, then numbers.
@@ -150,6 +154,9 @@ def assert_leaves_match(
         Leaves that may be zero; those that are must be zero on both sides.
     smallest : float
         A leaf whose largest expected entry is not above it counts as zero.
+    rounding : float
+        A difference allowed beside, relative to the largest entry of all leaves: what is left of terms of
+        that size where they cancel in a leaf.  None by default; 1e-15 is a few roundings of float64.
     reference : str
         What the expected values come from, for the message.
 
@@ -177,6 +184,7 @@ def assert_leaves_match(
     if not expected:
         raise VacuousCheck("expected: no leaves, so nothing is compared")
     compared = Comparison(relative, tuple(dead), reference)
+    beside = rounding * max(float(np.abs(value).max(initial=0.0)) for value in expected.values())
     for name, value in expected.items():
         ours, theirs = np.asarray(found[name]), np.asarray(value)
         if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
@@ -185,5 +193,5 @@ def assert_leaves_match(
                 f"found shape {ours.shape} of {ours.dtype}, expected {theirs.shape} of {theirs.dtype}"
             ]
             continue
-        compared.add(name, ours, theirs, smallest)
+        compared.add(name, ours, theirs, smallest, rounding=beside)
     compared.finish()

@@ -56,7 +56,7 @@ def _ratio(found: np.ndarray, expected: np.ndarray) -> list[str]:
     ratios = found[large] / expected[large]
     ratio = float(np.median(ratios))
     rest = np.abs(found - ratio * expected).max()
-    if ratio == 0 or rest > _SAME * abs(ratio - 1) * np.abs(expected).max():
+    if abs(ratio - 1) < 1e-6 or ratio == 0 or rest > _SAME * abs(ratio - 1) * np.abs(expected).max():
         return []
     text = f"every entry is {ratio:.6g} times the expected one"
     if abs(ratio + 1) <= _SAME:

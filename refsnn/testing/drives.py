@@ -72,7 +72,8 @@ def currents_at_rate(
     shape : tuple of int
         (T, ...).
     rate : float
-        Wanted share of spikes, in (0, 1); met as nearly as so many neurons can.
+        Wanted share of spikes, in (0, 1); met as nearly as so many neurons can.  Of two numbers or more, at
+        least one fires and one does not.
     margin : float
         Least distance from the threshold, in its units.
     potential : ndarray or float, optional
@@ -114,7 +115,8 @@ def currents_at_rate(
             count = float(spikes.sum())
             low, high = (low, mean) if count > wanted else (mean, high)
             far = float(np.abs(charged - neuron.threshold).min()) >= margin * neuron.threshold
-            if far and (best is None or abs(count - wanted) < best[0]):
+            mixed = 0 < count < size or size < 2  # one number cannot both fire and not
+            if far and mixed and (best is None or abs(count - wanted) < best[0]):
                 best = abs(count - wanted), current
         if best is not None and best[0] <= max(1.0, 0.1 * size):
             return best[1]
