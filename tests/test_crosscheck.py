@@ -13,6 +13,7 @@ import pytest
 from refsnn import cli
 from refsnn.commands import crosscheck as command
 from refsnn.crosscheck import Adapter, NotExpressibleError, adapter_of, crosscheck
+from refsnn.crosscheck import known as known_differences
 from refsnn.crosscheck.adapter import imported, versions, warnings
 from refsnn.crosscheck.adapters import MODULES
 from refsnn.crosscheck.conventions.measuring import (
@@ -26,7 +27,7 @@ from refsnn.crosscheck.conventions.measuring import (
 from refsnn.crosscheck.html_page import as_html
 from refsnn.crosscheck.known import Known, known_of, parsed, read_known
 from refsnn.crosscheck.norse import unit
-from refsnn.crosscheck.reporting import as_dict, as_page
+from refsnn.crosscheck.reporting import as_dict, as_page, summary
 from refsnn.crosscheck.rules import RULES, adaptive_threshold_of_spikes, leaves_by, next_step, same_step
 from refsnn.crosscheck.shapes import psi
 from refsnn.crosscheck.simulation import simulated
@@ -208,7 +209,16 @@ def test_what_is_no_array_is_a_finding_too():
     (outcome,) = crosscheck(lambda problem: {"loss": "high"}, VECTORS, only="one-step/*").outcomes
     assert outcome.status == "error"
     assert "loss: expected numbers" in outcome.says
-    assert crosscheck(lambda problem: None, VECTORS, only="one-step/*").count("error") == 1
+    found = crosscheck(lambda problem: None, VECTORS, only="one-step/*")
+    assert found.outcomes[0].says == "TypeError: expected a dict of leaves by their names, got NoneType"
+    assert summary(found).startswith("1 case: ")
+
+
+def test_the_known_differences_of_the_package_must_be_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(known_differences.resources, "files", lambda package: tmp_path)
+    assert known_of("mine") == ()
+    with pytest.raises(FileNotFoundError, match=r"norse.toml: expected a file of the package"):
+        known_of("norse")
 
 
 def test_single_precision_is_graded_as_such_and_known_so():
@@ -365,7 +375,7 @@ def test_the_command_lists_the_frameworks(refsnn):
 
 def test_exit_codes(refsnn, mine, monkeypatch):
     assert refsnn(f"{mine}:good", "--only", "random/*")[0] == 0
-    status, out, _ = refsnn(f"{mine}:bad", "--only", "threshold/*")
+    status, out, _ = refsnn(f"{mine}:bad", "--only", "random/*")
     assert status == 1
     assert "NEW differences" in out
     assert "1/T is missing" not in out  # twice the rate is no sum for a mean

@@ -5,13 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from refsnn.kernels.compilation import KERNEL_ROOMS
+
 ROOT = Path(__file__).resolve().parent.parent
 
-# a few claims a plant: each copy compiles its kernels anew
+# a few claims a plant: each is a process of its own
 RATE = tuple(f"rate_backpropagation/{id}" for id in ("X3", "X8", "X12", "N6"))
 EQUILIBRIUM = tuple(f"equilibrium_propagation/{id}" for id in ("O1", "O2", "O3", "O4", "O6", "O7"))
 SUCCESSORS = tuple(
@@ -161,26 +165,49 @@ PLANTS = {
 }
 
 
-def run_on_copy(folder: Path, claims: tuple[str, ...], plant: tuple[str, str, str] | None) -> list[dict]:
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """A copy to plant in."""
+    folder = tmp_path_factory.mktemp("copy")
     for room in ("refsnn", "validation"):
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
-    if plant is not None:
-        path, old, new = folder / plant[0], plant[1], plant[2]
-        source = path.read_text(encoding="utf-8")
-        assert source.count(old) == 1, f"{plant[0]} holds the text to replace {source.count(old)} times"
-        path.write_text(source.replace(old, new), encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")}
+    return folder
+
+
+@contextmanager
+def planted(path: Path, old: str, new: str) -> Iterator[None]:
+    source, times = path.read_text(encoding="utf-8"), path.stat()
+    assert source.count(old) == 1, f"{path.name} holds the text to replace {source.count(old)} times"
+    path.write_text(source.replace(old, new), encoding="utf-8")
+    yield
+    path.write_text(source, encoding="utf-8")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def red_claims(folder: Path, claims: tuple[str, ...], in_kernels: bool = False) -> list[dict]:
+    """Of the copy as it stands.
+
+    Plants that no kernel can see share what is compiled; one that kernels are made of would have them compiled
+    anew and thrown away after it.
+    """
+    environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "NUMBA_CACHE_DIR": str(folder / ("cache of a plant" if in_kernels else "cache")),
+        "PYTHONDONTWRITEBYTECODE": "1",  # byte code goes by the second and the size of its source
+    }
+    records = folder / "records.json"
+    records.unlink(missing_ok=True)
     done = subprocess.run(
-        [sys.executable, "-m", "validation", "--seed", "7", "--json", "records.json", *claims],
+        [sys.executable, "-m", "validation", "--seed", "7", "--json", records.name, *claims],
         cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (folder / "records.json").exists(), done.stdout + done.stderr
-    records = json.loads((folder / "records.json").read_text(encoding="utf-8"))
-    red = [entry for entry in records if not (entry["holds"] and entry["control_fails"])]
+    assert records.exists(), done.stdout + done.stderr
+    entries = json.loads(records.read_text(encoding="utf-8"))
+    red = [entry for entry in entries if not (entry["holds"] and entry["control_fails"])]
     assert done.returncode == (1 if red else 0), done.stdout + done.stderr
     return red
 
@@ -190,13 +217,14 @@ def run_on_copy(folder: Path, claims: tuple[str, ...], plant: tuple[str, str, st
     [RATE, EQUILIBRIUM, SUCCESSORS, ONLINE, CHECKPOINTED],
     ids=["rate", "equilibrium", "successors", "online", "checkpointed"],
 )
-def test_nothing_is_red_where_nothing_is_planted(tmp_path, claims):
-    assert run_on_copy(tmp_path, claims, None) == []
+def test_nothing_is_red_where_nothing_is_planted(copy, claims):
+    assert red_claims(copy, claims) == []
 
 
 @pytest.mark.parametrize("name", PLANTS)
-def test_a_planted_error_turns_a_claim_red(tmp_path, name):
+def test_a_planted_error_turns_a_claim_red(copy, name):
     path, old, new, claims = PLANTS[name]
-    red = run_on_copy(tmp_path, claims, (path, old, new))
+    with planted(copy / path, old, new):
+        red = red_claims(copy, claims, in_kernels=Path(path).parts[1] in KERNEL_ROOMS)
     assert red, f"no claim noticed: {name}"
     print(f"{name}: {', '.join(entry['id'] for entry in red)}")

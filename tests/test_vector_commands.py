@@ -119,25 +119,29 @@ def test_what_is_wrong_is_said(tmp_path, capsys, leaf, change, status, says):
     assert f"random/soft-detached  {leaf.replace('__', '/')}" in out
 
 
-def test_spikes_may_be_whole_numbers_and_results_single_precision(tmp_path):
+def test_spikes_may_be_whole_numbers_and_results_single_precision(tmp_path, capsys):
     found = solved()
     for vector in read_file(BLIND):
         leaves = KIND.solve(vector.case.problem.cast(np.float32), "plain").leaves
         assert {value.dtype for value in leaves.values()} == {np.dtype(np.float32)}
         found[vector.case.name] = leaves | {"states/spikes": leaves["states/spikes"].astype(np.uint8)}
     assert check(write_results(tmp_path / "results.h5", found), VECTORS) == 0
+    of_floats = sum(len(leaves) - 1 for leaves in found.values())
+    assert f"{of_floats} leaves came in single precision" in capsys.readouterr().out
 
 
 def test_missing_leaves_cases_and_unknown_ones(tmp_path, capsys):
     found = solved()
     del found["random/soft-detached"]["rate"], found["random/soft-attached"]
     found["random/hard-detached"]["mood"] = np.ones(3)
+    found["randon/hard-attached"] = found.pop("random/hard-attached")
     assert check(write_results(tmp_path / "results.h5", found), VECTORS) == 1
     out = capsys.readouterr().out
     assert "random/soft-detached  rate  missing" in out
     assert re.search(r"random/soft-attached +absent", out)
     assert "Not asked for, not looked at: mood." in out
-    assert "29 of 31 cases right, 1 absent." in out
+    assert "Cases that are not among the vectors, not looked at: randon/hard-attached." in out
+    assert "28 of 31 cases right, 2 absent." in out
 
 
 def truncated(path):
@@ -226,15 +230,22 @@ def wrong_names(path):
         file["case 1/results/rate"] = 1.0
 
 
+def test_one_leaf_that_is_a_text_does_not_hide_the_others(results, capsys):
+    text_leaf(results)
+    assert check(results, VECTORS) == 1
+    out = capsys.readouterr().out
+    assert "random/soft-detached  rate  dtype   expected float64 or float32, got object" in out
+    assert "30 of 31 cases right." in out
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
         (truncated, "expected a whole HDF5 file"),
         (other_version, "expected format 2.x, got 3.0.0"),
         (no_version, "copy it from the file of vectors"),
-        (text_leaf, "expected numbers, got object"),
         (huge_leaf, "no case asks for so many"),
-        (wrong_names, "expected leaves under carried/hard-attached/results"),
+        (wrong_names, "in another of the cases, found those of case 1; name cases as"),
     ],
 )
 def test_damaged_results_are_refused(results, capsys, damage, says):

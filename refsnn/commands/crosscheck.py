@@ -42,8 +42,8 @@ def add_commands(tasks: Any) -> None:
             "neurons.  Known differences are told from new ones."
         ),
         epilog=(
-            "Exit status: 0 if nothing new was found, 1 for a new difference, an error of the framework or a "
-            "claim that does not hold, 2 for a framework that is not installed, bad files or options."
+            "Exit status: 0 if nothing new was found, 1 for a new difference, an error of the framework, a "
+            "claim that does not hold or cases of which none could be compared, 2 for a framework that is not installed, bad files or options."
         ),
     )
     room.add_argument(

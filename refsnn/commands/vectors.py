@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from refsnn.files import check_writable, plain, write_whole
 from refsnn.text_tables import Block, Page, show
 from refsnn.vectors.diagnosis import diagnosed, summary
 from refsnn.vectors.format import FORMAT, Vector, read_file
+from refsnn.vectors.grading import RIGHT as RIGHT_LEAF
 from refsnn.vectors.grading import CaseReport, Grade, grade_all
 from refsnn.vectors.kinds import KINDS
 from refsnn.vectors.making import file_name, make
@@ -131,13 +134,15 @@ def _check(options: argparse.Namespace) -> int:
     kind = vectors[0].kind
     if kind not in KINDS:
         raise ValueError(f"{options.vectors}: expected vectors of {', '.join(KINDS)}, found {kind!r}")
+    results = read_results(options.results, vectors)
+    strange = sorted(set(results) - {vector.case.name for vector in vectors})
     reports, unexplained = [], 0
-    for report in grade_all(vectors, read_results(options.results, vectors), options.only or ("*",)):
+    for report in grade_all(vectors, results, options.only or ("*",)):
         reports.append(diagnosed(report, KINDS[kind], pairs=unexplained < PAIRED_CASES))
         unexplained += any("known mistake" in text for text in reports[-1].diagnosis)
     if options.json is not None:
-        write_whole(options.json, json.dumps(as_dict(reports), indent=2, allow_nan=False) + "\n")
-    show(as_page(reports), sys.stdout)
+        write_whole(options.json, json.dumps(as_dict(reports, strange), indent=2, allow_nan=False) + "\n")
+    show(as_page(reports, strange), sys.stdout)
     return RIGHT if all(report.right or _not_graded(report) for report in reports) else WRONG
 
 
@@ -145,20 +150,22 @@ def _not_graded(report: CaseReport) -> bool:
     return not any(grade.bad for grade in report.grades)
 
 
-def as_page(reports: Sequence[CaseReport]) -> Page:
+def as_page(reports: Sequence[CaseReport], strange: Sequence[str] = ()) -> Page:
     """Grades as text: a line a case, the bad leaves, the diagnoses.
 
     Parameters
     ----------
     reports : sequence of CaseReport
         Diagnosed.
+    strange : sequence of str
+        Cases that came and are not among the vectors.
 
     Returns
     -------
     sequence of str or Block
     """
     lines = [
-        (report.vector.case.name, _verdict(report), _worst(report.grades), f"{report.vector.margin:.1e}")
+        (report.vector.case.name, _verdict(report), _worst(report.grades), _margin(report.vector))
         for report in reports
     ]
     page: list[str | Block] = [
@@ -182,10 +189,19 @@ def as_page(reports: Sequence[CaseReport]) -> Page:
     unknown = sorted({path for report in reports for path in report.unknown})
     if unknown:
         page.append(f"Not asked for, not looked at: {', '.join(unknown)}.")
+    if strange:
+        page.append(f"Cases that are not among the vectors, not looked at: {', '.join(strange)}.")
+    in_single = sum(grade.status == RIGHT_LEAF and grade.single for report in reports for grade in report.grades)
+    if in_single:
+        page.append(f"{in_single} leaves came in single precision and were graded by its tolerance.")
     right = sum(report.right for report in reports)
     absent = sum(report.absent for report in reports)
     page.append(f"{right} of {len(reports)} cases right" + (f", {absent} absent." if absent else "."))
     return page
+
+
+def _margin(vector: Vector) -> str:
+    return f"{vector.margin:.1e}" if np.isfinite(vector.margin) else "-"
 
 
 def _explained(found: Sequence[tuple[str, list[str]]]) -> list[tuple[str, ...]]:
@@ -206,22 +222,24 @@ def _worst(grades: Sequence[Grade]) -> str:
     return f"{max(shares):.1e}" if shares else "-"
 
 
-def as_dict(reports: Sequence[CaseReport]) -> dict[str, Any]:
+def as_dict(reports: Sequence[CaseReport], strange: Sequence[str] = ()) -> dict[str, Any]:
     """Grades in the types of JSON.
 
     Parameters
     ----------
     reports : sequence of CaseReport
         Diagnosed.
+    strange : sequence of str
+        Cases that came and are not among the vectors.
 
     Returns
     -------
     dict
-        "format", "kind", "right", "cases".
+        "format", "kind", "right", "of", "cases", "unknown_cases".
     """
 
     def leaf(grade: Grade) -> dict[str, Any]:
-        names = ("path", "equation", "status", "error", "tolerance", "says")
+        names = ("path", "equation", "status", "single", "error", "tolerance", "says")
         return {name: getattr(grade, name) for name in names}
 
     def case(report: CaseReport) -> dict[str, Any]:
@@ -243,6 +261,7 @@ def as_dict(reports: Sequence[CaseReport]) -> dict[str, Any]:
             "right": sum(report.right for report in reports),
             "of": len(reports),
             "cases": [case(report) for report in reports],
+            "unknown_cases": strange,
         }
     )
 

@@ -178,6 +178,8 @@ def _outcome(adapter: Adapter, vector: Vector, about: Sequence[Known]) -> Outcom
     name = vector.case.name
     try:
         leaves = adapter.run(vector.case.problem)
+        if not isinstance(leaves, Mapping):
+            raise TypeError(f"expected a dict of leaves by their names, got {type(leaves).__name__}")
         found: Leaves = {path: _numbers(path, value) for path, value in leaves.items()}
     except NotExpressibleError as reason:
         return Outcome(name, REFUSED, str(reason))

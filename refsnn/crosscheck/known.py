@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from refsnn.crosscheck.adapters import MODULES
 from refsnn.crosscheck.rules import RULES, leaves_by
 from refsnn.vectors.diagnosis import ALIKE, ALIKE_SINGLE
 from refsnn.vectors.grading import CaseReport, Grade
@@ -126,7 +127,12 @@ def known_of(framework: str) -> tuple[Known, ...]:
     Returns
     -------
     tuple of Known
-        Empty where there is no file.
+        Empty for a function of one's own.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file of an adapter of the package is gone: all that is known would be reported as new.
 
     Examples
     --------
@@ -134,7 +140,11 @@ def known_of(framework: str) -> tuple[Known, ...]:
     ()
     """
     path = resources.files("refsnn.crosscheck") / "known" / f"{framework}.toml"
-    return parsed(path.read_text(encoding="utf-8"), str(path), framework) if path.is_file() else ()
+    if path.is_file():
+        return parsed(path.read_text(encoding="utf-8"), str(path), framework)
+    if framework in MODULES:
+        raise FileNotFoundError(f"{path}: expected a file of the package, found none; install refsnn again")
+    return ()
 
 
 def read_known(path: str | os.PathLike[str], framework: str) -> tuple[Known, ...]:

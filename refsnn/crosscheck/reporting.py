@@ -86,7 +86,8 @@ def summary(found: Crosscheck) -> str:
         counts.append(f"{found.count(NEW)} DIFFERENT")
     if found.count(BROKEN):
         counts.append(f"{found.count(BROKEN)} raised an ERROR")
-    text = f"{len(found.outcomes)} cases: {', '.join(counts)}."
+    number = len(found.outcomes)
+    text = f"{number} case{'s' if number != 1 else ''}: {', '.join(counts)}."
     if not found.compared:
         text += " Nothing was compared."
     if found.conventions:

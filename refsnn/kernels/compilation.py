@@ -22,7 +22,7 @@ from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_ROOMS = ("equations", "kernels", "schedules")
+KERNEL_ROOMS = ("equations", "kernels", "schedules")  # where what a kernel is made of can stand
 _DISABLED = bool(getattr(numba.config, "DISABLE_JIT", False))
 
 
@@ -41,7 +41,7 @@ def source_fingerprint() -> str:
     64
     """
     digest = hashlib.sha256()
-    for room in _ROOMS:
+    for room in KERNEL_ROOMS:
         for path in sorted((_PACKAGE / room).rglob("*.py")):
             content = path.read_bytes()
             digest.update(f"{path.relative_to(_PACKAGE).as_posix()}:{len(content)}:".encode())

@@ -129,6 +129,9 @@ def _tried(report: CaseReport, mistakes: tuple[Mistake, ...], wrong: Leaves | No
         if path not in report.found or path not in wrong:
             continue
         found = np.asarray(report.found[path])
+        if found.dtype.kind not in "fiubc":
+            left_over = True
+            continue
         single = found.dtype.kind in "fc" and found.dtype.itemsize < leaf.value.dtype.itemsize
         near = max(ALIKE_SINGLE, leaf.tolerance_float32) if single else max(ALIKE, leaf.tolerance)
         error = relative_error(found, wrong[path])

@@ -34,6 +34,8 @@ class Grade:
         Relative to the largest entry; NaN where nothing could be compared.
     says : str
         Where and how it differs.
+    single : bool
+        Whether it came in single precision, and was compared with that tolerance.
     """
 
     path: str
@@ -42,6 +44,7 @@ class Grade:
     error: float = float("nan")
     tolerance: float = float("nan")
     says: str = ""
+    single: bool = False
 
     @property
     def bad(self) -> bool:
@@ -154,13 +157,13 @@ def _grade(path: str, leaf: Expected, found: np.ndarray | None, in_double_only: 
     tolerance = leaf.tolerance_float32 if single else leaf.tolerance
     error = relative_error(found, truth)
     if error <= tolerance:
-        return Grade(path, leaf.equation, RIGHT, error, tolerance)
+        return Grade(path, leaf.equation, RIGHT, error, tolerance, single=single)
     difference = np.abs(found.astype(truth.dtype) - truth)
     where = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), truth.shape))
     allowed = tolerance * (float(np.abs(truth).max()) or 1.0)
     share = f"{int((difference > allowed).sum())} of {truth.size} entries"
     says = f"{share}; the worst at {where}: expected {truth[where]:.10g}, got {found[where]:.10g}"
-    return Grade(path, leaf.equation, "differs", error, tolerance, says)
+    return Grade(path, leaf.equation, "differs", error, tolerance, says, single)
 
 
 def _named(leaf: Expected) -> str:
@@ -212,8 +215,9 @@ def grade_all(
             f"--only: expected a pattern of case names, got {only!r}; `refsnn vectors list` shows them"
         )
     if not any(vector.case.name in results for vector in chosen):
+        found = f"those of {', '.join(sorted(results)[:3])}" if results else "none"
         raise ValueError(
-            f"results: expected leaves under {chosen[0].case.name}/results, found none there, nor in "
-            "any other case; name cases as the vectors do, and what an implementation gives `results`"
+            f"results: expected leaves under {chosen[0].case.name}/results or in another of the cases, found "
+            f"{found}; name cases as the vectors do, and what an implementation gives `results`"
         )
     return [graded(vector, results.get(vector.case.name, {})) for vector in chosen]

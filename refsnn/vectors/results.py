@@ -31,12 +31,13 @@ def read_results(path: str | os.PathLike[str], vectors: Sequence[Vector]) -> dic
     path : path-like
         An HDF5 file, or a folder.
     vectors : sequence of Vector
-        The cases; others are not read.
+        The cases; the leaves of others are not read.
 
     Returns
     -------
     dict of str to dict of str to ndarray
-        Leaves by case; a case of which nothing came is left out.
+        Leaves by case; a case of which nothing came is left out, one that is not among `vectors` is there
+        without leaves.  In the place of what is no array of numbers stands an empty array of its dtype.
 
     Raises
     ------
@@ -53,9 +54,11 @@ def _from_hdf5(path: Path, vectors: Sequence[Vector]) -> dict[str, Leaves]:
     found: dict[str, Leaves] = {}
     with opened(path) as file:
         _check_kind(str(path), file.attrs.get("kind"), vectors)
-        for vector in vectors:
-            name = f"{vector.case.name}/{ROOM}"
-            if not isinstance(group := file.get(name), h5py.Group):
+        asked, rooms = {vector.case.name for vector in vectors}, []
+        file.visit(lambda name: rooms.append(name) if name.endswith(f"/{ROOM}") else None)
+        for name in rooms:
+            case, group = name.removesuffix(f"/{ROOM}"), file[name]
+            if not isinstance(group, h5py.Group):
                 continue
             leaves: Leaves = {}
 
@@ -64,12 +67,16 @@ def _from_hdf5(path: Path, vectors: Sequence[Vector]) -> dict[str, Leaves]:
             ) -> None:
                 if isinstance(entry, h5py.Dataset):
                     _check_size(f"{path}: {name}/{leaf}", entry.size * entry.dtype.itemsize)
-                    _check_dtype(f"{path}: {name}/{leaf}", entry.dtype)
-                    leaves[leaf] = entry[()]
+                    leaves[leaf] = entry[()] if _is_number(entry.dtype) else np.empty(0, entry.dtype)
 
-            group.visititems(add)
-            found[vector.case.name] = leaves
+            if case in asked:
+                group.visititems(add)
+            found[case] = leaves
     return found
+
+
+def _is_number(dtype: np.dtype) -> bool:
+    return dtype.kind in "fiubc"
 
 
 def _from_folder(path: Path, vectors: Sequence[Vector]) -> dict[str, Leaves]:
@@ -85,13 +92,12 @@ def _from_folder(path: Path, vectors: Sequence[Vector]) -> dict[str, Leaves]:
     check_format(str(index), entry.get("format") if isinstance(entry, dict) else None)
     _check_kind(str(index), entry.get("kind"), vectors)
     found: dict[str, Leaves] = {}
-    for vector in vectors:
-        room = path / vector.case.name / ROOM
+    asked = {vector.case.name for vector in vectors}
+    for room in sorted(path.rglob(ROOM)):
         if room.is_dir():
-            found[vector.case.name] = {
-                file.relative_to(room).with_suffix("").as_posix(): _load(file)
-                for file in sorted(room.rglob("*.npy"))
-            }
+            case = room.parent.relative_to(path).as_posix()
+            files = sorted(room.rglob("*.npy")) if case in asked else ()
+            found[case] = {file.relative_to(room).with_suffix("").as_posix(): _load(file) for file in files}
     return found
 
 
@@ -110,18 +116,12 @@ def _load(path: Path) -> np.ndarray:
         raise ValueError(
             f"{path}: expected a whole .npy file, found it broken ({error}); write it again"
         ) from None
-    _check_dtype(str(path), array.dtype)
-    return array
+    return array if _is_number(array.dtype) else np.empty(0, array.dtype)
 
 
 def _check_size(label: str, size: int) -> None:
     if size > LARGEST:
         raise ValueError(f"{label}: expected at most {LARGEST} bytes, got {size}; no case asks for so many")
-
-
-def _check_dtype(label: str, dtype: np.dtype) -> None:
-    if dtype.kind not in "fiubc":
-        raise ValueError(f"{label}: expected numbers, got {dtype}; write arrays of float64 or float32")
 
 
 def write_results(
