@@ -154,7 +154,7 @@ PLANTS = {
         "refsnn/schedules/frames.py",
         "split_in_64_bits(t, e // hidden_units + 1, option == 1)",
         "split_in_64_bits(t, e // hidden_units, option == 1)",
-        CHECKPOINTED,
+        ("memory_efficient_bptt/O7.simulated",),
     ),
     "hooks at each visit": (
         "refsnn/algorithms/checkpoint_executor.py",
