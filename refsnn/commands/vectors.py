@@ -191,7 +191,9 @@ def as_page(reports: Sequence[CaseReport], strange: Sequence[str] = ()) -> Page:
         page.append(f"Not asked for, not looked at: {', '.join(unknown)}.")
     if strange:
         page.append(f"Cases that are not among the vectors, not looked at: {', '.join(strange)}.")
-    in_single = sum(grade.status == RIGHT_LEAF and grade.single for report in reports for grade in report.grades)
+    in_single = sum(
+        grade.status == RIGHT_LEAF and grade.single for report in reports for grade in report.grades
+    )
     if in_single:
         page.append(f"{in_single} leaves came in single precision and were graded by its tolerance.")
     right = sum(report.right for report in reports)

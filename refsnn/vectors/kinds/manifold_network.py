@@ -61,6 +61,8 @@ LEAVES = (
 INPUTS = {
     "algorithm": "'differentiation_via_manifold': spikes are constants; 'differentiation_via_spikes': psi "
     "stands for their slope",
+    "adjoint": "of the step, via manifold: 'exact', or 'paper', which has c0 I for the derivative by the point it "
+    "starts from, whatever the tangent vector (c0 = cosh or cos of |v|/R, 1 in flat space)",
     "curvature": "one a factor: negative for a hyperboloid, 0 for flat space, positive for a sphere",
     "dimension": "one a factor: d; d + 1 coordinates are stored, d in flat space; D is the sum of them. "
     "o is (R, 0, ..), the south pole (-R, 0, ..), or 0, with R = 1/sqrt|curvature|",
@@ -157,11 +159,13 @@ def solve(problem: Problem, backend: str) -> Solution:
             given["product_distance"],
         )
     )
-    algorithm = {
-        "differentiation_via_manifold": differentiation_via_manifold,
-        "differentiation_via_spikes": differentiation_via_spikes,
-    }[given["algorithm"]]
-    result: ManifoldResult = algorithm(network, parameters, seen, head, backend=backend)
+    result: ManifoldResult
+    if given["algorithm"] == "differentiation_via_manifold":
+        result = differentiation_via_manifold(
+            network, parameters, seen, head, adjoint=given["adjoint"], backend=backend
+        )
+    else:
+        result = differentiation_via_spikes(network, parameters, seen, head, backend=backend)
     leaves = {"adjacency": graph.normalised(dtype).scipy().toarray()}
     leaves |= {f"states/rate/{block}": rate for block, rate in enumerate(result.run.rates)}
     leaves |= {f"states/drive/{block}": drive for block, drive in enumerate(result.run.drives)}

@@ -119,7 +119,7 @@ class _Product:
     """A product of spaces, its columns side by side."""
 
     def __init__(self, given: Hyperparameters, inputs: Leaves, made: set[str]) -> None:
-        self.made, self.tangent = made, given["tangent"]
+        self.made, self.tangent, self.literal = made, given["tangent"], given["adjoint"] == "paper"
         learned = inputs.get("parameters/curvature")
         self.factors: list[tuple[Any, int, int]] = []  # curvature, its sign, stored width
         for place, (curvature, d) in enumerate(zip(given["curvature"], given["dimension"], strict=True)):
@@ -149,13 +149,15 @@ class _Product:
             if not sign:
                 pieces.append(point + drive)
                 continue
+            moving, point = point, detached(point) if self.literal else point
             v = self._tangent(kappa, sign, point, drive, pole)
             q = kappa * inner(sign, v, v)
             if "coefficients-stopped" in self.made:
                 q = detached(q)
             if "unit-radius" in self.made:
                 q = q / (sign * kappa)
-            pieces.append(cosine(q) * point + sine(q) * v)
+            moved = cosine(q) * point + sine(q) * v
+            pieces.append(moved + detached(cosine(q)) * (moving - point) if self.literal else moved)
         return _side_by_side(pieces)
 
     def _tangent(self, kappa: Any, sign: int, z: Any, u: Any, o: Any) -> Any:

@@ -22,6 +22,7 @@ SPACES: dict[str, tuple[list[float], list[int]]] = {
 }
 USUAL: dict[str, Any] = {
     "algorithm": "differentiation_via_manifold",
+    "adjoint": "exact",
     "curvature": [-1.0],
     "dimension": [3],
     "layers": 2,
@@ -70,6 +71,14 @@ def cases(large: bool) -> Iterator[Case]:
             curvature, dimension = SPACES[name]
             space = {"curvature": curvature, "dimension": dimension, "tangent": tangent}
             yield _live(f"{tangent}/{name}", "another tangent vector", **BY_SPIKES, **space)
+    for tangent, name in (
+        ("transport", "hyperbolic-half"),
+        ("project", "spherical"),
+        ("transport", "product"),
+    ):
+        curvature, dimension = SPACES[name]
+        space = {"curvature": curvature, "dimension": dimension, "tangent": tangent}
+        yield _live(f"paper/{name}", "the step differentiated as published", adjoint="paper", **space)
     for name in ("hyperbolic-half", "spherical-double", "product"):
         curvature, dimension = SPACES[name]
         space = {"curvature": curvature, "dimension": dimension, "learn_curvature": True}

@@ -129,6 +129,14 @@ MISTAKES = (
             "differentiation_via_manifold": "differentiation_via_spikes",
         },
     ),
+    _other(
+        "other-adjoint",
+        "the derivative of a step by its point is c0 I and should be that of the whole step, or the reverse",
+        DOWN,
+        "adjoint",
+        {"exact": "paper", "paper": "exact"},
+        lambda given: not _by_spikes(given) and _curved(given) and given["tangent"] != "ambient",
+    ),
     _made("points-stopped", "no gradient goes from a point to the one before: only by the drives", DOWN),
     _made("coefficients-stopped", "the derivative of c0 and c1 is missing", DOWN, _curved),
     _made(
