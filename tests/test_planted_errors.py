@@ -187,8 +187,8 @@ def planted(path: Path, old: str, new: str) -> Iterator[None]:
 def red_claims(folder: Path, claims: tuple[str, ...], in_kernels: bool = False) -> list[dict]:
     """Of the copy as it stands.
 
-    Plants that no kernel can see share what is compiled; one that kernels are made of would have them compiled
-    anew and thrown away after it.
+    Plants that no kernel can see share what is compiled; one that kernels are made of would have them
+    compiled anew and thrown away after it.
     """
     environment = os.environ | {
         "PYTHONPATH": str(folder),

@@ -43,7 +43,8 @@ def add_commands(tasks: Any) -> None:
         ),
         epilog=(
             "Exit status: 0 if nothing new was found, 1 for a new difference, an error of the framework, a "
-            "claim that does not hold or cases of which none could be compared, 2 for a framework that is not installed, bad files or options."
+            "claim that does not hold or cases of which none could be compared, 2 for a framework that is "
+            "not installed, bad files or options."
         ),
     )
     room.add_argument(

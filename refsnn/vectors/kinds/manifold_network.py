@@ -61,8 +61,8 @@ LEAVES = (
 INPUTS = {
     "algorithm": "'differentiation_via_manifold': spikes are constants; 'differentiation_via_spikes': psi "
     "stands for their slope",
-    "adjoint": "of the step, via manifold: 'exact', or 'paper', which has c0 I for the derivative by the point it "
-    "starts from, whatever the tangent vector (c0 = cosh or cos of |v|/R, 1 in flat space)",
+    "adjoint": "of the step, via manifold: 'exact', or 'paper', which has c0 I for the derivative by the "
+    "point it starts from, whatever the tangent vector (c0 = cosh or cos of |v|/R, 1 in flat space)",
     "curvature": "one a factor: negative for a hyperboloid, 0 for flat space, positive for a sphere",
     "dimension": "one a factor: d; d + 1 coordinates are stored, d in flat space; D is the sum of them. "
     "o is (R, 0, ..), the south pole (-R, 0, ..), or 0, with R = 1/sqrt|curvature|",
