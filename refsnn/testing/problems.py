@@ -135,7 +135,8 @@ def spiking_problem(
         seen = result.diagnostics
         loops = tuple(node.name for node in network.delayed) if steps == 1 else ()
         alive = all(_RATES[0] < rate < _RATES[1] for rate in seen.spike_rates.values())
-        if alive and (seen.margin or 1.0) > least and has_gradients(result.gradients, loops):
+        clear = seen.margin is None or seen.margin > least
+        if alive and clear and has_gradients(result.gradients, loops):
             return Problem(network, parameters, inputs, targets, made_by)
     raise VacuousCheck(f"no live network in {TRIES} draws: {made_by}")
 
