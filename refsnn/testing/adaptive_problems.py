@@ -86,7 +86,8 @@ def adaptive_problem(
         targets = WindowTargets([1, steps // 2], [steps // 4, steps - 1], labels, weights)
         result = adaptive_bptt(network, parameters, inputs, targets, backend="plain")
         alive = 0.02 < result.diagnostics.spike_rates["layer.1"] < 0.6
-        if alive and (result.diagnostics.margin or 1) > 1e-9 and has_gradients(result.gradients, (), 1e-7):
+        margin = result.diagnostics.margin
+        if alive and (margin is None or margin > 1e-9) and has_gradients(result.gradients, (), 1e-7):
             return Problem(network, parameters, inputs, targets, made_by)
     raise VacuousCheck(f"no live network in {TRIES} draws: {made_by}")
 
