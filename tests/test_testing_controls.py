@@ -68,6 +68,27 @@ def test_slopes_in_single_precision():
         assert_taylor_slope(f, [gradient * np.float32(1.02) for gradient in right], arguments)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1j])
+def test_slopes_of_no_numbers(value):
+    gradient = np.cos(B) + np.where(np.arange(4) == 2, value, 0)
+    with pytest.raises(GradientMismatch, match="expected finite real"):
+        assert_taylor_slope(lambda b: np.sin(b).sum(), gradient, B)
+    with pytest.raises(VacuousCheck, match="f is not finite"):
+        assert_taylor_slope(lambda b: np.sin(b).sum() + np.nan, np.cos(B), B)
+
+
+@pytest.mark.parametrize(("offset", "dtype"), [(1e4, np.float32), (1e12, np.float64)])
+def test_what_rounding_hides_is_no_slope(offset, dtype):
+    at = B.astype(dtype)
+    f = lambda b: dtype(offset) + np.sin(b.astype(dtype)).sum()  # noqa: E731
+    for factor in (1, 1.01):
+        with pytest.raises(VacuousCheck, match="rounding of f hides"):
+            assert_taylor_slope(f, dtype(factor) * np.cos(at), at)
+    with pytest.raises((VacuousCheck, GradientMismatch)):
+        assert_taylor_slope(f, 0 * at, at)
+    assert_taylor_slope(lambda b: np.sin(b).sum(), np.cos(at), at)
+
+
 # -- dot tests --------------------------------------------------------------------------------------------
 
 
@@ -87,6 +108,18 @@ def test_adjoints_of_trees():
     ):
         with caught(name):
             assert_adjoint(push, wrong, (W, B), outputs, dead=("b -> sum",))
+
+
+def test_adjoints_of_other_shapes_are_not_broadcast():
+    three, one = np.zeros(3), np.zeros(1)
+    for push, pull, sizes in (
+        (lambda v: v.sum(keepdims=True), lambda w: w, (three, one)),
+        (lambda v: v.sum(keepdims=True), lambda w: w[0], (three, one)),
+        (lambda v: v[:, None], lambda w: np.full(3, w.sum()), (three, three)),
+        (lambda v: v + 5j * v, lambda w: w - 7j * w, (three, three)),
+    ):
+        with pytest.raises(GradientMismatch, match="real floating-point numbers, got shape"):
+            assert_adjoint(push, pull, sizes[0], sizes[1])
 
 
 def test_adjoints_in_single_precision():
@@ -121,6 +154,20 @@ def test_a_check_that_passes_everything_is_found_out():
 
     with pytest.raises(NotCaught, match=r"wrong gradients: one_step in 'weight', one_step in 'bias'$"):
         assert_caught(blind, df, (W, B))
+
+
+def test_a_check_that_fails_on_names_has_caught_nothing():
+    misspelt = lambda p: {"weigth": df(**p)[0], "bias": df(**p)[1]}  # noqa: E731
+    named = {"weight": W, "bias": B}
+    with (
+        pytest.raises(NotCaught, match=r"failed on something else: .*missing \['weight'\]"),
+        caught("a sign"),
+    ):
+        assert_gradients_match(lambda p: f(**p), misspelt, named)
+    with caught("a leaf is missing", match="missing"):
+        assert_gradients_match(lambda p: f(**p), misspelt, named)
+    with pytest.raises(NotCaught, match="something else"), caught("a sign", match="the sign is wrong"):
+        check([2 * g for g in df(W, B)])
 
 
 def test_a_check_that_fails_on_the_right_gradient_catches_nothing():

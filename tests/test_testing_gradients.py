@@ -16,6 +16,7 @@ from refsnn.testing import (
     assert_caught,
     assert_gradients_match,
     assert_leaves_match,
+    assert_taylor_slope,
     caught,
 )
 
@@ -274,8 +275,115 @@ def test_jumps_kinks_and_noise_are_refused():
         assert_gradients_match(kink, lambda x: np.sign(x - 0.50001), np.array([0.5, 1.0]))
     rng = np.random.default_rng(0)
     noisy = lambda x: float((np.abs(x) ** 1.5).sum() + 1e-5 * rng.standard_normal())  # noqa: E731
-    with pytest.raises(VacuousCheck, match="noise"):
+    with pytest.raises(VacuousCheck, match="in two calls: it draws random numbers"):
         assert_gradients_match(noisy, lambda x: 1.5 * x**0.5, np.array([0.5, 1.0]))
+    rough = lambda x: float((np.abs(x) ** 1.5).sum() + 1e-5 * np.sin(1e9 * x).sum())  # noqa: E731
+    with pytest.raises(VacuousCheck, match="noise"):
+        assert_gradients_match(rough, lambda x: 1.5 * x**0.5, np.array([0.5, 1.0]))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_at_a_kink_no_gradient_is_right(slope):
+    """Differences on both sides agree there, with the mean of the two slopes."""
+    relu = lambda x: np.maximum(x, 0).sum()  # noqa: E731
+    with pytest.raises(VacuousCheck, match="a kink"):
+        assert_gradients_match(relu, lambda x: np.where(x == 0, slope, x > 0), np.array([1.0, 0.0, -2.0]))
+    assert_gradients_match(relu, lambda x: (x > 0) * 1.0, np.array([1.0, 0.5, -2.0]))
+    # a small kink beside a large curvature
+    mixed = lambda x: (50 * x**2 + 3 * x + 1e-4 * np.abs(x)).sum()  # noqa: E731
+    with pytest.raises(VacuousCheck, match="a kink"):
+        assert_gradients_match(mixed, lambda x: 100 * x + 3, np.array([0.0]), oracle="differences")
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-6])
+def test_what_eats_an_imaginary_part_is_noticed(size):
+    arguments = np.random.default_rng(1).standard_normal(6)
+    f = lambda w: np.sin(w).sum() + size * np.abs(w).sum()  # noqa: E731
+    assert_gradients_match(f, lambda w: np.cos(w) + size * np.sign(w), arguments)
+    with caught("the term under abs is forgotten"):
+        assert_gradients_match(f, np.cos, arguments, relative=size / 10)
+    # a jump nearby, of which differences know nothing, is no confirmation
+    arguments[0] += 1 + 1e-7 - arguments.sum()
+    jump = lambda w: f(w) + (np.real(w).sum() > 1)  # noqa: E731
+    for gradient in (np.cos, lambda w: np.cos(w) + size * np.sign(w)):
+        with pytest.raises(VacuousCheck, match="differences are uncertain"):
+            assert_gradients_match(jump, gradient, arguments)
+
+
+def test_a_gradient_that_changes_what_f_uses_is_wrong():
+    scale = np.array(2.0)
+
+    def in_place(w):
+        scale[...] *= 10
+        return scale * np.cos(w)
+
+    f, arguments = lambda w: (scale * np.sin(w)).sum(), np.array([0.5, 1.0])
+    with pytest.raises(GradientMismatch, match="a second call of the gradient"):
+        assert_gradients_match(f, in_place, arguments)
+    scale[...] = 2
+    with pytest.raises(GradientMismatch, match="a second call of the gradient"):
+        assert_taylor_slope(f, in_place, arguments)
+    scale[...] = 2
+
+    def once(w):
+        scale[...] = 20
+        return scale * np.cos(w)
+
+    for check in (assert_gradients_match, assert_taylor_slope):
+        scale[...] = 2
+        with pytest.raises(GradientMismatch):
+            check(f, once, arguments)
+
+
+def test_a_gradient_that_adds_up_is_wrong_and_a_buffer_is_not():
+    total, buffer = np.zeros(2), np.zeros(2)
+
+    def adds_up(w):
+        total[...] += np.cos(w)
+        return total
+
+    def uses_a_buffer(w):
+        buffer[...] = np.cos(w)
+        return buffer
+
+    def f(w):
+        buffer[...] = 0
+        return np.sin(w).sum()
+
+    arguments = np.array([0.5, 1.0])
+    with pytest.raises(GradientMismatch, match="zero_grad"):
+        assert_gradients_match(f, adds_up, arguments)
+    assert_gradients_match(f, uses_a_buffer, arguments)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_one_entry_of_many_is_compared_with_the_largest_entry(dtype):
+    """Not with the length of the whole: 5 % of one entry among a hundred thousand is seen in directions."""
+    rng = np.random.default_rng(0)
+    weights = rng.uniform(0.5, 1.0, 100_000).astype(dtype)
+    f = lambda w: (weights.astype(w.dtype) * w).sum()  # noqa: E731
+    arguments = rng.standard_normal(100_000).astype(dtype)
+    wrong = weights.copy()
+    wrong[54_321] *= wrong.dtype.type(1.05)
+    assert_gradients_match(f, lambda w: weights, arguments, entries=20)
+    with pytest.raises(GradientMismatch, match="random direction"):
+        assert_gradients_match(f, lambda w: wrong, arguments, entries=20)
+
+
+def test_a_large_leaf_with_few_entries_that_act():
+    table = np.random.default_rng(0).standard_normal((20_000, 8))
+    f = lambda table: np.sin(table[[3, 11]]).sum()  # noqa: E731
+
+    def df(table):
+        found = np.zeros_like(table)
+        found[[3, 11]] = np.cos(table[[3, 11]])
+        return found
+
+    assert_gradients_match(f, df, table, entries=10)
+    with caught("one row of it is missing"):
+        assert_gradients_match(
+            f, lambda table: df(table) * (np.arange(20_000) != 11)[:, None], table, entries=10
+        )
 
 
 @pytest.mark.parametrize(
@@ -308,8 +416,18 @@ def test_comparison_of_two_dicts():
         assert_leaves_match(one | {"b": np.zeros(1)}, one | {"b": np.zeros(1)})
     with pytest.raises(VacuousCheck, match="no leaves"):
         assert_leaves_match({}, {})
-    with pytest.raises(VacuousCheck, match="itself is not finite"):
-        assert_leaves_match(one, one | {"b": np.array([np.nan])})
+    with pytest.raises(VacuousCheck, match="'b': the reference itself is not finite"):
+        assert_leaves_match(one, one | {"b": np.array([np.nan])}, rounding=1e-15)
+    for large, small in ((np.int8([-128, 100]), np.int8([127, 100])), (np.uint8([0, 9]), np.uint8([255, 9]))):
+        with caught("whole numbers do not wrap around"):
+            assert_leaves_match({"w": large}, {"w": small}, relative=0.01)
+    assert_leaves_match({"w": np.array([True])}, {"w": np.array([True])})
+    with caught("another truth value"):
+        assert_leaves_match({"w": np.array([True, False])}, {"w": np.array([True, True])})
+    with pytest.raises(ValueError, match=r"dead: expected names among \['b', 'w'\], got \['c'\]"):
+        assert_leaves_match(one, one, dead=["c"])
+    with pytest.raises(ValueError, match="rounding: expected a finite number"):
+        assert_leaves_match(one, one, rounding=np.inf)
     large = {"w": np.ones(100_000)}
     off = large["w"].copy()
     off[54_321] += 3e-11  # three times what is allowed, in one entry of many
@@ -339,7 +457,11 @@ def test_liveness():
         ({"rates": 0.2, "between": (0.3, 0.6)}, "expected between 0.3 and 0.6"),
         ({"margin": 1e-15}, "only 1.0e-15 from the threshold"),
         ({"margin": np.nan}, "from the threshold"),
+        ({"gradients": {"w": np.array([np.inf])}}, "is inf, no finite number"),
+        ({"rates": {}}, "there are no firing rates"),
     ):
         with pytest.raises(VacuousCheck, match=said):
             assert_alive(**dead)
     assert_alive({"w": np.zeros(2), "b": np.ones(1)}, dead=["w"])
+    with pytest.raises(TypeError, match="expected gradients, rates or a margin"):
+        assert_alive()

@@ -136,7 +136,7 @@ def test_without_hypothesis(tmp_path):
     assert "expected the package hypothesis, found none; pip install refsnn[testing]" in run.stderr
     source = "import pytest\n\ndef test_it():\n    with pytest.raises(ImportError, match='refsnn.testing'):\n"
     source += "        import refsnn.testing.strategies\n"
-    source += "    import refsnn.testing\n    refsnn.testing.assert_alive()\n"
+    source += "    import refsnn.testing\n    refsnn.testing.assert_alive(rates=0.5)\n"
     run = pytest_run(tmp_path, *quiet, source=source, block=["hypothesis"])
     assert run.returncode == 0, run.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refsnn.equations.spiking import SpikingNeuron
-from refsnn.equations.surrogates import Surrogate
+from refsnn.equations.surrogates import SURROGATES, Surrogate
 from refsnn.kernels.plain import spiking
 from refsnn.testing import (
     AffineSpikes,
@@ -127,9 +128,78 @@ def test_nominal_values_and_activity():
 @pytest.mark.parametrize("kind", ["silent", "saturated"])
 def test_no_spikes_or_only_spikes_are_vacuous(kind):
     case = layer_case(0, SHAPE, kind)
-    with pytest.raises(VacuousCheck, match="the firing rate of 'spikes' is"):
+    with pytest.raises(VacuousCheck, match=r"the firing rate of 'spikes of shape \(2, 3\)' is"):
         check(case, by_kernel(case))
     check(case, by_kernel(case), rates=None)
+
+
+@pytest.mark.parametrize("names", [("first", "second"), (None, None)])
+def test_a_silent_population_beside_a_live_one_is_vacuous(names):
+    psi, weight = Surrogate("arctan", 2.0, 1.0), np.array([[0.4, 0.9], [1.3, 0.2], [0.1, 0.3]])
+    x, upstream = np.array([1.2, 0.7]), np.array([1.0, -2.0, 0.5])
+
+    def layers(x, *, spike, threshold):
+        s = spike(x - 1.0, names[0])
+        return (spike(weight @ s - threshold, names[1]) * upstream).sum()
+
+    for threshold, alive in ((0.5, True), (9.0, False)):
+        check_layers = partial(layers, threshold=threshold)
+        affine = AffineSpikes(check_layers, x, psi)
+        assert 0 < affine.rate < 1
+        slopes = [psi_of(psi, u) for u in affine.distances]
+        gradient = slopes[0] * (weight.T @ (slopes[1] * upstream))
+        if alive:
+            assert_surrogate_gradients_match(check_layers, gradient, x, surrogate=psi)
+            continue
+        with pytest.raises(VacuousCheck, match=f"'{names[1] or 'spikes of shape .3,.'}' is 0"):
+            assert_surrogate_gradients_match(check_layers, gradient, x, surrogate=psi)
+
+
+def psi_of(surrogate, u):
+    return SURROGATES[surrogate.shape](u, surrogate.slope, surrogate.height, 1.0)
+
+
+def test_what_the_gradient_changes_in_place_does_not_move_the_truth():
+    """The layer divides by T what it was handed, or forgets its last entry: the specification sees it too."""
+    x, psi = np.array([1.2, 0.7, 1.4]), Surrogate("arctan", 2.0, 1.0)
+
+    def divided(array):
+        array /= 3
+
+    def forgotten(array):
+        array[1] = 0  # of a neuron that does not fire: the loss does not tell
+
+    for change in (divided, forgotten):
+        upstream = np.array([1.0, -2.0, 3.0])
+
+        def gradient(x, upstream=upstream, change=change):
+            change(upstream)
+            return upstream * psi_of(psi, x - 1.0)
+
+        def layer(x, *, spike, upstream=upstream):
+            return (upstream * spike(x - 1.0)).sum()
+
+        with pytest.raises(GradientMismatch):
+            assert_surrogate_gradients_match(layer, gradient, x, surrogate=psi)
+
+
+def test_a_loss_that_cancels_is_compared_with_what_it_is_made_of():
+    weights, x, psi = np.array([0.1, 0.2, -0.3]), np.array([1.2, 1.3, 1.4]), Surrogate("arctan", 2.0, 1.0)
+    layer = lambda x, *, spike: (spike(x - 1.0) * weights).sum()  # noqa: E731
+    loss = lambda x: (x[2] >= 1) * weights[2] + (x[1] >= 1) * weights[1] + (x[0] >= 1) * weights[0]  # noqa: E731
+    gradient = weights * psi_of(psi, x - 1.0)
+    assert loss(x) != layer(x, spike=lambda u: (u >= 0) * 1.0)
+    assert_surrogate_gradients_match(layer, gradient, x, surrogate=psi, loss=loss, rates=None)
+
+
+def test_a_surrogate_that_works_in_place():
+    def psi(u):
+        u *= u
+        return 1 / (1 + u)
+
+    x = np.array([1.2, 0.7])
+    layer = lambda x, *, spike: (spike(x - 1.0) * np.array([1.0, 2.0])).sum()  # noqa: E731
+    assert_surrogate_gradients_match(layer, np.array([1.0, 2.0]) / (1 + (x - 1) ** 2), x, surrogate=psi)
 
 
 def test_a_potential_at_the_threshold_is_refused_unless_meant():

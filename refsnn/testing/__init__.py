@@ -2,7 +2,7 @@
 
     assert_gradients_match            against complex step or five-point differences, leaf by leaf
     assert_surrogate_gradients_match  the same for spikes: through affine spikes, which have a true derivative
-    taylor_slopes, assert_taylor_slope    slope 2 if and only if right, with no tolerance
+    taylor_slopes, assert_taylor_slope    slope 2 if and only if right
     assert_adjoint                    the dot test of a forward and a backward derivative
     assert_leaves_match               two sets of gradients
     assert_alive                      gradients, firing rates and margins that make a check worth something
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from refsnn.testing.adjoint import assert_adjoint
     from refsnn.testing.comparison import assert_leaves_match
-    from refsnn.testing.errors import GradientMismatch, NotCaught, VacuousCheck
+    from refsnn.testing.errors import GradientMismatch, NotCaught, OtherLeaves, VacuousCheck
     from refsnn.testing.gradients import assert_gradients_match
     from refsnn.testing.liveness import assert_alive
     from refsnn.testing.mistakes import MISTAKES, Planted, assert_caught, caught, planted
@@ -33,6 +33,7 @@ _HOMES = {
     "assert_leaves_match": "comparison",
     "GradientMismatch": "errors",
     "NotCaught": "errors",
+    "OtherLeaves": "errors",
     "VacuousCheck": "errors",
     "assert_gradients_match": "gradients",
     "assert_alive": "liveness",
@@ -52,6 +53,7 @@ __all__ = [
     "AffineSpikes",
     "GradientMismatch",
     "NotCaught",
+    "OtherLeaves",
     "Planted",
     "VacuousCheck",
     "assert_adjoint",

@@ -13,7 +13,7 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.testing.arrays import Convert
-from refsnn.testing.errors import GradientMismatch, VacuousCheck
+from refsnn.testing.errors import GradientMismatch, OtherLeaves, VacuousCheck
 from refsnn.testing.function import ScalarFunction
 
 _TRIALS = 3
@@ -42,7 +42,8 @@ def assert_adjoint(
     arguments, outputs : dict, tuple, list or array
         Examples of v and w; only forms, shapes and dtypes count.
     relative : float, optional
-        Allowed difference, relative to |w| |J v|; 1e-12 by default, 1e-5 for float32.
+        Allowed difference, relative to |w| |J v|; 1e-12 by default, 1e-5 for float32.  An error in one of n
+        entries is about 1/sqrt(n) of that.
     dead : tuple of str
         Pairs 'argument -> output' that may be 0.
     seed : int
@@ -81,8 +82,8 @@ def assert_adjoint(
             pair = f"{source!r} -> {target!r}"
             for _ in range(_TRIALS):
                 v, w = _alone(rng, forward, source), _alone(rng, backward, target)
-                pushed = backward.gradients(forward.called(push, v))[target]
-                pulled = forward.gradients(backward.called(pull, w))[source]
+                pushed = _checked("push", backward, forward.called(push, v), target)
+                pulled = _checked("pull", forward, backward.called(pull, w), source)
                 ahead, behind = float((w[target] * pushed).sum()), float((pulled * v[source]).sum())
                 size = float(np.linalg.norm(w[target]) * np.linalg.norm(pushed))
                 if not abs(ahead - behind) <= relative * size:
@@ -98,6 +99,17 @@ def assert_adjoint(
         raise GradientMismatch("\n".join(["the maps are not each other's adjoint", *wrong.values(), repeat]))
     if silent:
         raise VacuousCheck(f"J v is 0 for {', '.join(sorted(silent))}, so nothing is compared; see dead=")
+
+
+def _checked(label: str, form: ScalarFunction, tree: Any, leaf: str) -> np.ndarray:
+    """One leaf of what a map returned, in double precision; refused where products would broadcast it."""
+    found, like = form.gradients(tree)[leaf], form.leaves[leaf]
+    if found.shape != like.shape or found.dtype.kind != "f":
+        raise OtherLeaves(
+            f"{label}: expected {leaf!r} of shape {like.shape} and real floating-point numbers, got shape "
+            f"{found.shape} of {found.dtype}"
+        )
+    return found.astype(float)
 
 
 def _alone(rng: np.random.Generator, function: ScalarFunction, chosen: str) -> dict[str, np.ndarray]:

@@ -43,7 +43,7 @@ def to_numpy(name: str, value: Any) -> np.ndarray:
     """
     if value is None:
         raise TypeError(f"{name}: expected an array, got None; a function returned nothing here")
-    for fetch in ("detach", "cpu"):
+    for fetch in ("detach", "cpu", "resolve_conj", "resolve_neg"):
         if hasattr(value, fetch) and not isinstance(value, np.ndarray):
             value = getattr(value, fetch)()
     return checks.as_numpy(name, value)

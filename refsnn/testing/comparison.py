@@ -13,7 +13,7 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.testing.diagnosis import findings, worst_entry
-from refsnn.testing.errors import GradientMismatch, VacuousCheck
+from refsnn.testing.errors import GradientMismatch, OtherLeaves, VacuousCheck
 
 
 @dataclass
@@ -54,6 +54,7 @@ class Comparison:
         smallest: float = 0.0,
         place: Callable[[tuple[int, ...]], str] | None = None,
         rounding: float = 0.0,
+        scale: float | None = None,
     ) -> None:
         """Compare one leaf.
 
@@ -69,6 +70,8 @@ class Comparison:
             From an index to words; the index itself by default.
         rounding : float
             A difference that is allowed beside.
+        scale : float, optional
+            The largest entry of the leaf, where `expected` is not made of its entries.
         """
         self.seen[name] = None
         size = float(np.abs(expected).max(initial=0.0))
@@ -78,6 +81,7 @@ class Comparison:
         if size <= smallest:
             self._add_dead(name, found, smallest)
             return
+        size = size if scale is None else scale
         error = np.abs(found - expected)
         if (error <= self.relative * size + rounding).all():
             self.matched.append(name)
@@ -95,10 +99,10 @@ class Comparison:
     def _add_dead(self, name: str, found: np.ndarray, smallest: float) -> None:
         """The reference is zero: found must be so too, and the leaf be one that may."""
         largest = float(np.abs(found).max(initial=0.0))
-        if name not in self.dead:
-            self.vacuous.append(f"{name!r}: {self.reference} is 0 here, so nothing is compared")
-        elif not largest <= smallest:
+        if not largest <= smallest:
             self.wrong[name] = [f"expected 0 as {self.reference} has it, found entries up to {largest:.3g}"]
+        elif name not in self.dead:
+            self.vacuous.append(f"{name!r}: {self.reference} is 0 here, so nothing is compared")
         else:
             self.matched.append(name)
 
@@ -177,14 +181,18 @@ def assert_leaves_match(
         only entries with index 1 along axis 0 are off
         1 of 2 entries are off
     """
-    checks.number("relative", relative, 0)
+    checks.number("relative", relative, 0), checks.number("rounding", rounding, 0)
+    dead = tuple(dead)
+    if strange := sorted(set(dead) - set(expected)):
+        raise ValueError(f"dead: expected names among {sorted(expected)}, got {strange}")
     missing, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
     if missing or unknown:
-        raise GradientMismatch(f"other leaves than expected: missing {missing}, unknown {unknown}")
+        raise OtherLeaves(f"other leaves than expected: missing {missing}, unknown {unknown}")
     if not expected:
         raise VacuousCheck("expected: no leaves, so nothing is compared")
-    compared = Comparison(relative, tuple(dead), reference)
-    beside = rounding * max(float(np.abs(value).max(initial=0.0)) for value in expected.values())
+    compared = Comparison(relative, dead, reference)
+    sizes = [float(np.abs(value).max(initial=0.0)) for value in expected.values()] if rounding else [0.0]
+    beside = rounding * max((size for size in sizes if np.isfinite(size)), default=0.0)
     for name, value in expected.items():
         ours, theirs = np.asarray(found[name]), np.asarray(value)
         if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
@@ -193,5 +201,7 @@ def assert_leaves_match(
                 f"found shape {ours.shape} of {ours.dtype}, expected {theirs.shape} of {theirs.dtype}"
             ]
             continue
+        if ours.dtype.kind in "iub":  # whole numbers would wrap around
+            ours, theirs = ours.astype(float), theirs.astype(float)
         compared.add(name, ours, theirs, smallest, rounding=beside)
     compared.finish()

@@ -7,6 +7,10 @@ class GradientMismatch(AssertionError):
     """A gradient is not what the reference says."""
 
 
+class OtherLeaves(GradientMismatch):
+    """A gradient has other names, shapes or numbers of leaves: no value was compared."""
+
+
 class VacuousCheck(AssertionError):
     """There was nothing to check: a dead gradient, no spike, a potential at the threshold.
 

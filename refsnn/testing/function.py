@@ -9,7 +9,7 @@ import numpy as np
 
 from refsnn import checks
 from refsnn.testing.arrays import Convert, converter_like, to_numpy
-from refsnn.testing.errors import GradientMismatch
+from refsnn.testing.errors import GradientMismatch, OtherLeaves
 from refsnn.testing.leaves import flatten, parameter_names, rebuild
 
 Leaves = dict[str, np.ndarray]
@@ -120,10 +120,80 @@ class ScalarFunction:
         found = flatten(tree, self.names if isinstance(tree, (tuple, list)) else ())
         missing, unknown = sorted(set(self.leaves) - set(found)), sorted(set(found) - set(self.leaves))
         if missing or unknown:
-            raise GradientMismatch(
+            raise OtherLeaves(
                 f"the gradient has other leaves than the arguments: missing {missing}, unknown {unknown}"
             )
         absent = [name for name, leaf in found.items() if leaf is None]
         if absent:
             raise GradientMismatch(f"the gradient of {absent} is None: nothing was sent back to it")
-        return {name: to_numpy(f"gradient of {name!r}", found[name]) for name in self.leaves}
+        # copies: what is returned may be a buffer that the next call writes into
+        return {name: np.array(to_numpy(f"gradient of {name!r}", found[name])) for name in self.leaves}
+
+    def refuse_moods(
+        self, leaves: Mapping[str, np.ndarray], before: Any, when: str, error: type[AssertionError]
+    ) -> None:
+        """Raise if the function has another value than before, but for the order of a sum.
+
+        Parameters
+        ----------
+        leaves : mapping of str to ndarray
+            As in the call before.
+        before : number
+            What came.
+        when : str
+            Since when: what may have changed it.
+        error : type
+            What to raise.
+
+        Raises
+        ------
+        AssertionError
+            With both values.
+        """
+        now = self(leaves)
+        near = 100 * float(np.finfo(np.result_type(now)).eps) * abs(before)
+        if abs(now - before) > near or np.isnan(now) != np.isnan(before):
+            raise error(
+                f"f is {before:.17g} and {now:.17g} for the same arguments, {when}: it draws random numbers, "
+                "keeps a state, or an array that it uses was changed in place"
+            )
+
+    def same_gradients(self, gradient: Any) -> Leaves:
+        """`gradients`, of two calls that must agree.
+
+        Parameters
+        ----------
+        gradient : callable or tree of arrays
+            As in `gradients`.
+
+        Returns
+        -------
+        dict of str to ndarray
+
+        Raises
+        ------
+        GradientMismatch
+            If the second call gives another gradient: one that adds up, or a state that is kept.
+        """
+        first = self.gradients(gradient)
+        if not callable(gradient):
+            return first
+        second = self.gradients(gradient)
+        for name, value in first.items():
+            if value.shape != second[name].shape:
+                raise GradientMismatch(
+                    f"{name!r}: a second call of the gradient gives shape {second[name].shape}, the first "
+                    f"gave {value.shape}"
+                )
+            if value.dtype.kind not in "fc":
+                continue  # said where kinds are compared
+            size = float(np.abs(value).max(initial=0.0))
+            with np.errstate(invalid="ignore"):  # of two infinities: said where numbers are compared
+                apart = float(np.abs(second[name] - value).max(initial=0.0))
+            if apart > 100 * float(np.finfo(value.dtype).eps) * size:
+                raise GradientMismatch(
+                    f"{name!r}: a second call of the gradient at the same point differs by {apart:.3g}, "
+                    f"its largest entry is {size:.3g}: gradients that add up (zero_grad?), a state that is "
+                    "kept between calls, or an array that is changed in place"
+                )
+        return first

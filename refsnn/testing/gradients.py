@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,16 @@ import numpy as np
 from refsnn import checks
 from refsnn.testing.arrays import Convert
 from refsnn.testing.comparison import Comparison
-from refsnn.testing.function import ScalarFunction
-from refsnn.testing.references import Derivatives, Probe, probes, reference, refuse_uncertain
+from refsnn.testing.errors import GradientMismatch, VacuousCheck
+from refsnn.testing.function import Leaves, ScalarFunction
+from refsnn.testing.references import (
+    Derivatives,
+    Probe,
+    probes,
+    reference,
+    refuse_uncertain,
+    working_precision,
+)
 
 # What a correct gradient misses by, at most: by the oracle in that precision, and by its own precision.
 _OF_ORACLE = {
@@ -21,6 +30,44 @@ _OF_ORACLE = {
     ("five-point differences", 4): 3e-3,
 }
 _OF_GRADIENT = {8: 1e-10, 4: 1e-4, 2: 5e-2}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the gradient should be, known before that is asked for.
+
+    Attributes
+    ----------
+    function : ScalarFunction
+        Of which.
+    places : list of Probe
+        Along what.
+    derivatives : Derivatives
+        By the oracle.
+    smallest : dict of str to float
+        Below which largest entry each leaf is dead.
+    leaves : dict of str to ndarray
+        Where the function was asked, in its working precision.
+    value : number
+        Of the function there.
+    """
+
+    function: ScalarFunction
+    places: list[Probe]
+    derivatives: Derivatives
+    smallest: dict[str, float]
+    leaves: Leaves
+    value: Any
+
+    @property
+    def scale(self) -> float:
+        """The largest of loss and terms x dL/dx: what rounding of the loss is relative to."""
+        size = abs(float(np.real(self.value)))
+        for probe, value in zip(self.places, self.derivatives.values, strict=True):
+            if probe.entries is not None:
+                largest = float(np.abs(self.leaves[probe.leaf]).max(initial=0.0))
+                size = max(size, largest * float(np.abs(value).max(initial=0.0)))
+        return size
 
 
 def assert_gradients_match(
@@ -69,9 +116,11 @@ def assert_gradients_match(
     Raises
     ------
     GradientMismatch
-        Naming each wrong leaf, its worst entry, both values, and what kind of error it looks like.
+        Naming each wrong leaf, its worst entry, both values, and what kind of error it looks like; and where
+        df gives something else when it is called again, or has changed f.
     VacuousCheck
-        If a leaf's true gradient is 0 and it is not among `dead`, or differences are too uncertain.
+        If a leaf's true gradient is 0 and it is not among `dead`, f gives something else when it is called
+        again, or differences are too uncertain: near a jump, or at a kink, where no gradient is right.
     TypeError, ValueError
         For arguments of wrong kind, and an oracle that cannot be used on `f`.
 
@@ -90,36 +139,30 @@ def assert_gradients_match(
       repeat with seed=0
     """
     function = ScalarFunction(f, arguments, convert)
-    compare_with_oracle(function, df, oracle, relative, tuple(dead), seed, entries, step, same_dtype)
+    truth = truth_of(function, oracle, tuple(dead), seed, entries, step)
+    compare_with_truth(truth, df, relative, tuple(dead), seed, same_dtype)
 
 
-def compare_with_oracle(
-    function: ScalarFunction,
-    df: Any,
-    oracle: str,
-    relative: float | None,
-    dead: tuple[str, ...],
-    seed: int,
-    entries: int,
-    step: float | None,
-    same_dtype: bool,
-    label: str = "",
-) -> None:
-    """The comparison itself, for any function behind the door.
+def truth_of(
+    function: ScalarFunction, oracle: str, dead: tuple[str, ...], seed: int, entries: int, step: float | None
+) -> Truth:
+    """What an oracle says, before the gradient on trial is called: it cannot move the truth.
 
     Parameters
     ----------
     function : ScalarFunction
         What is differentiated.
-    df, oracle, relative, dead, seed, entries, step, same_dtype
+    oracle, dead, seed, entries, step
         As in `assert_gradients_match`.
-    label : str
-        What the function is, for the message.
+
+    Returns
+    -------
+    Truth
 
     Raises
     ------
-    GradientMismatch, VacuousCheck
-        As in `assert_gradients_match`.
+    GradientMismatch
+        If the function gives something else when it is called again.
     ValueError
         If `dead` names what is no argument.
     """
@@ -128,22 +171,76 @@ def compare_with_oracle(
         raise ValueError(f"dead: expected names among {sorted(function.leaves)}, got {unknown}")
     rng = np.random.default_rng(checks.count("seed", seed, 0))
     places = probes(function.leaves, checks.count("entries", entries), rng)
-    gradients = function.gradients(df)
-    truth = reference(function, places, oracle, rng, step)
-    smallest = _noise(function, places, truth)
-    compared = Comparison(0.0, dead, f"{truth.oracle}{label}")
-    for probe, value, error in zip(places, truth.values, truth.errors, strict=True):
-        found, leaf = gradients[probe.leaf], function.leaves[probe.leaf]
-        wrong_kind = _kind_problem(found, leaf, same_dtype)
+    leaves, _ = working_precision(function)
+    value = function(leaves)
+    function.refuse_moods(leaves, value, "in two calls", VacuousCheck)
+    derivatives = reference(function, places, oracle, rng, step)
+    return Truth(function, places, derivatives, _noise(function, places, derivatives), leaves, value)
+
+
+def compare_with_truth(
+    truth: Truth,
+    df: Any,
+    relative: float | None,
+    dead: tuple[str, ...],
+    seed: int,
+    same_dtype: bool,
+    label: str = "",
+) -> None:
+    """The comparison itself, for any function behind the door.
+
+    Parameters
+    ----------
+    truth : Truth
+        Of `truth_of`.
+    df, relative, dead, seed, same_dtype
+        As in `assert_gradients_match`.
+    label : str
+        What the function is, for the message.
+
+    Raises
+    ------
+    GradientMismatch, VacuousCheck
+        As in `assert_gradients_match`.
+    """
+    function, derivatives = truth.function, truth.derivatives
+    gradients = function.same_gradients(df)
+    function.refuse_moods(
+        truth.leaves, truth.value, "before and after the gradient was asked for", GradientMismatch
+    )
+    largest: dict[str, float] = {}  # of a leaf's true entries; random directions are as large as many of them
+    rays: dict[str, float] = {}
+    for probe, value in zip(truth.places, derivatives.values, strict=True):
+        found = rays if probe.entries is None else largest
+        found[probe.leaf] = float(np.abs(value).max(initial=0.0))
+    alive = {name for sizes in (largest, rays) for name, size in sizes.items() if size > truth.smallest[name]}
+    compared = Comparison(0.0, dead, f"{derivatives.oracle}{label}")
+    for probe, value, error in zip(truth.places, derivatives.values, derivatives.errors, strict=True):
+        leaf, smallest = function.leaves[probe.leaf], truth.smallest[probe.leaf]
+        wrong_kind = _kind_problem(gradients[probe.leaf], leaf, same_dtype)
         if wrong_kind:
             compared.seen[probe.leaf] = None
             compared.wrong[probe.leaf] = [wrong_kind]
             continue
-        compared.relative = _allowed(relative, truth, found.dtype)
-        alive = float(np.abs(value).max(initial=0.0)) > smallest[probe.leaf]
-        if alive:
+        single = gradients[probe.leaf].dtype
+        compared.relative = _allowed(relative, derivatives, single)
+        # entries that are 0 are no dead leaf where random directions find others that are not
+        compared.dead = (*dead, probe.leaf) if probe.leaf in alive else dead
+        size, beside = float(np.abs(value).max(initial=0.0)), 0.0
+        if probe.rays is not None and largest[probe.leaf] > smallest:
+            beside = 30 * float(np.finfo(single).eps) * largest[probe.leaf] * leaf.size**0.5
+            size = largest[probe.leaf]
+        if float(np.abs(value).max(initial=0.0)) > smallest:
             refuse_uncertain(probe, value, error, compared.relative)
-        compared.add(probe.leaf, probe.of(found.astype(float)), value, smallest[probe.leaf], probe.place)
+        compared.add(
+            probe.leaf,
+            probe.of(gradients[probe.leaf].astype(float)),
+            value,
+            smallest,
+            probe.place,
+            beside,
+            size,
+        )
     compared.finish(f"seed={seed}")
 
 
@@ -161,7 +258,8 @@ def _kind_problem(found: np.ndarray, leaf: np.ndarray, same_dtype: bool) -> str:
 def _allowed(relative: float | None, truth: Derivatives, found: np.dtype) -> float:
     if relative is not None:
         return checks.number("relative", relative, 0)
-    return max(_OF_ORACLE[truth.oracle, truth.dtype.itemsize], _OF_GRADIENT[found.itemsize])
+    computed = 4 if truth.dtype.itemsize <= 4 else 8
+    return max(_OF_ORACLE[truth.oracle, computed], _OF_GRADIENT.get(found.itemsize, 1e-10))
 
 
 def _noise(function: ScalarFunction, places: list[Probe], truth: Derivatives) -> dict[str, float]:

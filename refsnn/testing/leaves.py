@@ -25,6 +25,11 @@ def flatten(tree: Any, names: Sequence[str] = ()) -> dict[str, Any]:
     -------
     dict of str to Any
 
+    Raises
+    ------
+    ValueError
+        If two leaves have one name.
+
     Examples
     --------
     >>> flatten(({"w": 1.0, "b": 2.0}, 3.0), names=["weights"])
@@ -33,7 +38,12 @@ def flatten(tree: Any, names: Sequence[str] = ()) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, branch in _branches(tree, names):
         below = flatten(branch)
-        found |= {".".join(part for part in (name, under) if part): leaf for under, leaf in below.items()}
+        under_name = {".".join(part for part in (name, under) if part): leaf for under, leaf in below.items()}
+        if twice := sorted(set(found) & set(under_name)):
+            raise ValueError(
+                f"leaves: expected names that differ, got {twice} twice; rename a key with a dot"
+            )
+        found |= under_name
     return found if _is_branch(tree) else {"": tree}
 
 

@@ -34,7 +34,7 @@ def assert_alive(
     smallest : float
         What counts as 0.
     rates : mapping of str to float, or float, optional
-        Firing rates, of layers for instance.
+        Firing rates, of layers for instance; at least one.
     between : tuple of float
         Rates must lie strictly between these.
     margin : float, optional
@@ -45,7 +45,9 @@ def assert_alive(
     Raises
     ------
     VacuousCheck
-        Naming all that is dead.
+        Naming all that is dead, or not finite.
+    TypeError
+        If there is nothing to look at.
 
     Examples
     --------
@@ -57,16 +59,22 @@ def assert_alive(
       the gradient of 'w' is 0
       the firing rate of 'hidden' is 0, expected between 0 and 1
     """
+    if gradients is None and rates is None and margin is None:
+        raise TypeError("expected gradients, rates or a margin, got none of them")
     said = []
     leaves = {} if gradients is None else flatten(gradients)
     for name, leaf in leaves.items():
         largest = float(np.abs(to_numpy(name, leaf)).max(initial=0.0))
-        if not largest > smallest and name not in set(dead):
+        if not np.isfinite(largest):
+            said.append(f"the gradient of {name!r} is {largest:.3g}, no finite number")
+        elif not largest > smallest and name not in set(dead):
             said.append(
                 f"the gradient of {name!r} is {largest:.3g}" if largest else f"the gradient of {name!r} is 0"
             )
     if gradients is not None and not leaves:
         said.append("there are no gradients")
+    if rates is not None and isinstance(rates, Mapping) and not rates:
+        said.append("there are no firing rates")
     low, high = (checks.number("between", bound, 0, 1) for bound in between)
     named = {} if rates is None else rates if isinstance(rates, Mapping) else {"spikes": rates}
     for name, rate in named.items():

@@ -1,10 +1,11 @@
 """Reference derivatives of a scalar function: complex step, or five-point differences that know their error.
 
 Both are taken along probes: every entry of a leaf alone or, of a leaf too large for that, some entries chosen
-at random and some directions through all of them.  The complex step is believed only where differences agree
-with it along a random direction, since abs, real or a comparison can eat an imaginary part.  Differences are
-taken at two steps, and their disagreement is their error: a function with a kink or a jump is refused, not
-graded.
+at random and some directions through all of them.  The complex step is believed only where differences
+agree with it along a random direction, since abs, real or a comparison can eat an imaginary part: to 1e-8 of
+the derivative, so that a smaller term could be lost.  Differences are taken at two steps, and their
+disagreement is their error, and so is the part of f(x + h) + f(x - h) - 2 f(x) that falls as h alone, a kink
+at x itself: a function with a kink or a jump is refused, not graded.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from refsnn.testing.function import Leaves, ScalarFunction
 ORACLES = ("auto", "complex_step", "differences")
 _TINY = 1e-30  # the imaginary step; also a normal number in single precision
 _SHORTER = (1.0, 1 / 8, 1 / 64)  # steps of differences, tried in turn
+# to what share of a derivative differences must confirm the complex step, and how sure of it they must be
+_CONFIRMED, _SURE = {8: 1e-8, 4: 1e-3}, {8: 1e-6, 4: 1e-1}
 _RAYS = 8
 
 Loss = Callable[[Mapping[str, np.ndarray]], complex]
@@ -302,9 +305,18 @@ def complex_doubt(
             return f"got {type(error).__name__}: {error}"
         truth, uncertain = _differences(function, leaves, ray, dtype, None)
         size = np.abs(truth).max()
-        if not np.abs(steps - truth).max() <= max(1e-5 * size, 20 * uncertain):
+        loss, scale = abs(float(np.real(function(leaves)))), float(np.abs(value).max(initial=0.0)) or 1.0
+        noise = 4e3 * float(np.finfo(dtype).eps) ** 0.8 * loss / scale
+        if not uncertain <= max(_SURE[_bytes(dtype)] * size, noise):
+            return f"but along {name!r} differences are uncertain by {uncertain:.1e} and cannot confirm it"
+        if not np.abs(steps - truth).max() <= max(_CONFIRMED[_bytes(dtype)] * size, 5 * uncertain, noise):
             return f"but along {name!r} it says {steps[0]:.6g} and differences say {truth[0]:.6g}"
     return None
+
+
+def _bytes(dtype: np.dtype) -> int:
+    """4 or 8: what is known of single precision holds for half, of double for more."""
+    return 4 if dtype.itemsize <= 4 else 8
 
 
 def _differences(
@@ -312,21 +324,24 @@ def _differences(
 ) -> tuple[np.ndarray, float]:
     """Five-point differences along a probe with the step whose double agrees with it best; and how well."""
     scale = float(np.abs(leaves[probe.leaf]).max(initial=0.0)) or 1.0
-    eps = float(np.finfo(dtype).eps)
+    eps, base = float(np.finfo(dtype).eps), float(np.real(function(leaves)))
     best: tuple[np.ndarray, float] | None = None
     for shorter in _SHORTER if step is None else (1.0,):
         reach = scale * (eps**0.2 if step is None else step) * shorter
-        fine, coarse = [], []
+        fine, coarse, kinks = [], [], []
         for direction in probe.directions():
             # a dense direction moves all entries at once; as far together as one entry alone
             unit = reach / max(1.0, float(np.linalg.norm(direction)))
-            near, middle, far = (
-                _central(function, leaves, probe.leaf, direction, width * unit) for width in (1, 2, 4)
+            (near, bend), (middle, wider), (far, widest) = (
+                _central(function, leaves, probe.leaf, direction, width * unit, base) for width in (1, 2, 4)
             )
             fine.append((4 * near - middle) / 3)
             coarse.append((4 * middle - far) / 3)
+            # bend = k + c w + d w^3: k is left for w -> 0 at a kink, and nothing where f is smooth
+            kink = abs(8 * (2 * bend - wider) - (2 * wider - widest)) / 7
+            kinks.append(kink / 2 if kink > 64 * eps * abs(base) / unit else 0.0)
         values = _stacked(probe, fine)
-        error = float(np.abs(np.subtract(fine, coarse)).max(initial=0.0))
+        error = float(np.abs(np.subtract(fine, coarse)).max(initial=0.0)) + max(kinks, default=0.0)
         if best is None or error < best[1]:
             best = values, error
         if error <= 100 * eps**0.8 * np.abs(values).max(initial=0.0):
@@ -335,14 +350,16 @@ def _differences(
     return best
 
 
-def _central(function: Loss, leaves: Leaves, leaf: str, direction: np.ndarray, width: float) -> float:
-    """(f(x + w d) - f(x - w d)) / (2 w), with the width that rounding makes of it."""
+def _central(
+    function: Loss, leaves: Leaves, leaf: str, direction: np.ndarray, width: float, base: float
+) -> tuple[float, float]:
+    """(f(x + w d) - f(x - w d)) / (2 w), and (f(x + w d) + f(x - w d) - 2 f(x)) / w."""
     value = leaves[leaf]
     ahead, behind = (np.asarray(value + sign * width * direction, value.dtype) for sign in (1, -1))
     found = []
     for moved in (ahead, behind):
         found.append(float(np.real(function({**leaves, leaf: moved}))))
-    return (found[0] - found[1]) / (2 * width)
+    return (found[0] - found[1]) / (2 * width), ((found[0] - base) + (found[1] - base)) / width
 
 
 def _stacked(probe: Probe, values: list[float]) -> np.ndarray:
@@ -372,7 +389,7 @@ def refuse_uncertain(probe: Probe, value: np.ndarray, error: float, relative: fl
     if error > 0.25 * relative * size:
         raise VacuousCheck(
             f"{probe.leaf!r}: differences are uncertain by {error / size:.1e} of the largest entry, too much "
-            f"to judge {relative:.0e}: a kink, a jump (a spike?), noise or single precision inside f.  Pass "
-            "step= or a larger relative=, write f for complex numbers, or for spikes take "
-            "assert_surrogate_gradients_match"
+            f"to judge {relative:.0e}: a kink (relu at 0, a tie of a maximum), a jump (a spike?), noise or "
+            "single precision inside f.  Move the arguments away from it, pass step= or a larger relative=, "
+            "write f for complex numbers, or for spikes take assert_surrogate_gradients_match"
         )

@@ -11,6 +11,8 @@ would pass a dead one and fail a right one.  Write the layer's forward pass once
 and it is run twice.  The first run keeps each distance u0 and spike s0.  The second has the affine spike
 s0 + psi(u0) (u - u0) instead, and what was detached stays as it was.  At the nominal arguments nothing
 changes; away from them the layer is smooth, and its true derivative is the surrogate gradient.
+
+Several populations are told apart by ``spike(u, "hidden")``: each must fire.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from refsnn.equations.surrogates import SURROGATES, Surrogate
 from refsnn.testing.arrays import Convert, converter_like, to_numpy
 from refsnn.testing.errors import GradientMismatch
 from refsnn.testing.function import ScalarFunction
-from refsnn.testing.gradients import compare_with_oracle
+from refsnn.testing.gradients import compare_with_truth, truth_of
 from refsnn.testing.leaves import takes
 from refsnn.testing.liveness import assert_alive
 from refsnn.testing.references import working_precision
@@ -82,6 +84,7 @@ class AffineSpikes(ScalarFunction):
         super().__init__(function, arguments, convert, options)
         self.recording = True
         self.distances: list[np.ndarray] = []
+        self.populations: list[str] = []
         self.detached: list[np.ndarray] = []
         leaves, _ = working_precision(self)
         self.nominal = self(leaves)
@@ -101,13 +104,21 @@ class AffineSpikes(ScalarFunction):
         return fired / sum(u.size for u in self.distances)
 
     @property
+    def rate_of(self) -> dict[str, float]:
+        """Share of spikes by population: calls of one name, and of one shape where no name was given."""
+        fired: dict[str, list[np.ndarray]] = {}
+        for name, u in zip(self.populations, self.distances, strict=True):
+            fired.setdefault(name, []).append(self._fired(u).ravel())
+        return {name: float(np.concatenate(found).mean()) for name, found in fired.items()}
+
+    @property
     def margin(self) -> float:
         """Smallest distance from the threshold."""
         return min(float(np.abs(u).min()) for u in self.distances)
 
     def __call__(self, leaves: Mapping[str, np.ndarray]) -> Any:
         if self.recording:
-            self.distances, self.detached = [], []
+            self.distances, self.populations, self.detached = [], [], []
         self._spikes = self._held = 0
         value = super().__call__(leaves)
         if (self._spikes, self._held) != (len(self.distances), len(self.detached)):
@@ -121,18 +132,19 @@ class AffineSpikes(ScalarFunction):
     def _fired(self, distance: np.ndarray) -> np.ndarray:
         return distance >= 0 if self.fires == ">=" else distance > 0
 
-    def _spike(self, distance: Any) -> Any:
+    def _spike(self, distance: Any, population: str | None = None) -> Any:
         """s0 in the first run, s0 + psi(u0) (u - u0) after it."""
         index, self._spikes = self._spikes, self._spikes + 1
         back = self.own_convert or converter_like("u", distance)
         if self.recording:
             value = np.array(to_numpy("u", distance))
             self.distances.append(value)
+            self.populations.append(f"spikes of shape {value.shape}" if population is None else population)
             return back(self._fired(value).astype(value.dtype))
         if index >= len(self.distances):
             return distance  # one call too many: said after the run
         u0 = self.distances[index]
-        psi = np.broadcast_to(np.asarray(self.slope(u0), u0.dtype), u0.shape)
+        psi = np.broadcast_to(np.asarray(self.slope(u0.copy()), u0.dtype), u0.shape)
         return back(self._fired(u0).astype(u0.dtype)) + back(np.array(psi)) * (distance - back(u0))
 
     def _detach(self, value: Any) -> Any:
@@ -185,8 +197,9 @@ def assert_surrogate_gradients_match(
     Parameters
     ----------
     f : callable
-        The loss as ``f(*arguments, spike=..., detach=...)``: ``spike(u)`` for every spike, ``detach(x)``
-        around what the gradient must not see (f need not take `detach`).
+        The loss as ``f(*arguments, spike=..., detach=...)``: ``spike(u)`` for every spike, or
+        ``spike(u, "hidden")`` with the name of its population, ``detach(x)`` around what the gradient must
+        not see (f need not take `detach`).
     df : callable or tree of arrays
         As in `assert_gradients_match`.
     arguments : dict, tuple, list or array
@@ -198,7 +211,8 @@ def assert_surrogate_gradients_match(
     loss : callable, optional
         The loss by the layer under test, taking what `df` takes; it must be that of `f`.
     rates : tuple of float or None
-        The share of neurons that fire must lie strictly between; None leaves it open.
+        The share of neurons that fire must lie strictly between, of each population (of each shape where
+        none is named); None leaves it open.
     margin : float, optional
         Least distance of a potential from the threshold, where rounding could decide: 1e-12 by default,
         1e-4 for float32.
@@ -236,16 +250,19 @@ def assert_surrogate_gradients_match(
     single = any(leaf.dtype != np.float64 for leaf in affine.leaves.values())
     if margin is None:
         margin = 1e-4 if single else 1e-12
-    assert_alive(rates=None if rates is None else {"spikes": affine.rate}, between=rates or (0.0, 1.0),
-                 margin=affine.margin, least_margin=margin)  # fmt: skip
+    assert_alive(
+        rates=None if rates is None else affine.rate_of,
+        between=rates or (0.0, 1.0),
+        margin=affine.margin,
+        least_margin=margin,
+    )
+    truth = truth_of(affine, oracle, tuple(dead), seed, entries, step)
     if loss is not None:
         found = float(np.real(to_numpy("loss", affine.called(loss, affine.leaves)).reshape(())))
         expected = float(np.real(affine.nominal))
-        if not abs(found - expected) <= (1e-4 if single else 1e-10) * max(abs(expected), abs(found)):
+        if not abs(found - expected) <= (1e-4 if single else 1e-10) * max(truth.scale, abs(found)):
             raise GradientMismatch(
                 f"the forward passes differ before any gradient: the loss is {found:.9g}, that of f "
                 f"{expected:.9g}; compare decay, gain, the reset and when it acts, > with >=, and the start"
             )
-    compare_with_oracle(
-        affine, df, oracle, relative, tuple(dead), seed, entries, step, same_dtype, " through affine spikes"
-    )
+    compare_with_truth(truth, df, relative, tuple(dead), seed, same_dtype, " through affine spikes")
