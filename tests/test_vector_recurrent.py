@@ -14,7 +14,7 @@ from refsnn.schedules.online import OnlineSchedule
 from refsnn.schedules.policies import HiddenStates, InternalStates, Mixed
 from refsnn.vectors.case import Problem
 from refsnn.vectors.kinds import KINDS
-from refsnn.vectors.kinds.equilibrium_network import EQUILIBRIUM_NETWORK
+from refsnn.vectors.kinds.equilibrium.kind import EQUILIBRIUM_NETWORK
 from refsnn.vectors.kinds.every_direction import derivatives
 from refsnn.vectors.kinds.recurrent_network import arguments_of
 from refsnn.vectors.making import relative_error, verify

@@ -27,7 +27,7 @@ import numpy as np
 from refsnn.files import replacing
 from refsnn.vectors.case import Case, Leaves, Problem
 
-FORMAT = "2.0.0"  # major: the format changed; minor: more cases; patch: a case was wrong
+FORMAT = "2.1.0"  # major: the format changed; minor: more cases; patch: a case was wrong
 LARGEST = 2**31  # bytes of one case that are read: a reader is not to be drowned
 
 

@@ -5,7 +5,7 @@ from refsnn.vectors.kinds.adaptive_network import ADAPTIVE_NETWORK
 from refsnn.vectors.kinds.attentive_network import ATTENTIVE_NETWORK
 from refsnn.vectors.kinds.checkpoint_schedules import CHECKPOINT_SCHEDULES
 from refsnn.vectors.kinds.deep_rewiring import DEEP_REWIRING
-from refsnn.vectors.kinds.equilibrium_network import EQUILIBRIUM_NETWORK
+from refsnn.vectors.kinds.equilibrium.kind import EQUILIBRIUM_NETWORK
 from refsnn.vectors.kinds.manifold_maps import MANIFOLD_MAPS
 from refsnn.vectors.kinds.manifold_network import MANIFOLD_NETWORK
 from refsnn.vectors.kinds.recurrent_network import RECURRENT_NETWORK

@@ -19,22 +19,30 @@ FIELD = "(E21) dW_n = -(s^{n,beta} - s^n_*)^T h_{n+1}(s_*) / (beta B), dV_n with
 CORRECTED = "s_{t+1} = F(s_t) + nudge + (J^T - J)(s_t - s_*) (Scurria 2026)"
 BACK = "(E4) nabla_s(t+1) = (dF/ds)^T nabla_s(t), K steps"
 ADJOINT = "Lambda_{k+1} = dl/ds + J^T Lambda_k, Lambda_1 = dl/ds"
+SETTLED = "max |s_{t+1} - s_t| <= tolerance, or max |Lambda_{k+1} - Lambda_k| <= tolerance max |dl/ds|"
 LOSS = "L = 1/B sum_b 1/2 |s^0 - y|^2, or a cross-entropy"
 
 
-def _rule(*names: str) -> Callable[[Problem], bool]:
-    return lambda problem: problem.hyperparameters["algorithm"] in names
+Condition = Callable[[Problem], bool]
 
 
-def _is(name: str, *values: Any) -> Callable[[Problem], bool]:
-    return lambda problem: problem.hyperparameters[name] in values
+def of_rule(*names: str) -> Condition:
+    """Whether a problem is of one of some rules."""
+    return having("algorithm", *names)
 
 
-def _both(*conditions: Callable[[Problem], bool]) -> Callable[[Problem], bool]:
+def having(name: str, *values: Any) -> Condition:
+    """Whether a hyper-parameter has one of some values."""
+    return lambda problem: problem.hyperparameters.get(name) in values
+
+
+def both(*conditions: Condition) -> Condition:
+    """Whether all hold."""
     return lambda problem: all(condition(problem) for condition in conditions)
 
 
-def _not(condition: Callable[[Problem], bool]) -> Callable[[Problem], bool]:
+def negated(condition: Condition) -> Condition:
+    """Whether it does not hold."""
     return lambda problem: not condition(problem)
 
 
@@ -52,11 +60,12 @@ def _free_steps(problem: Problem) -> Problem | None:
     return problem.changed(free_steps=problem.hyperparameters["free_steps"] - 1)
 
 
-def _other(name: str, values: dict[Any, Any], applies: Callable[[Problem], bool]) -> Any:
+def other_value(name: str, values: dict[Any, Any], applies: Condition, default: Any = None) -> Any:
+    """A change of one hyper-parameter into another value."""
+
     def changes(problem: Problem) -> Problem | None:
-        if not applies(problem):
-            return None
-        return problem.changed(**{name: values[problem.hyperparameters[name]]})
+        value = problem.hyperparameters.get(name, default)
+        return problem.changed(**{name: values[value]}) if value in values and applies(problem) else None
 
     return changes
 
@@ -73,15 +82,21 @@ def _feedback_lost(problem: Problem, leaves: Leaves) -> Leaves:
     return {path: 0 * value if path.endswith("feedback") else value for path, value in leaves.items()}
 
 
-_TIED_CONTRASTS = _rule("contrast", "continual", "step-by-step", "holomorphic")
-_CONTRASTS = _rule("contrast", "continual", "step-by-step", "vector-field", "non-conservative")
-_NUDGED = _rule("contrast", "continual", "step-by-step", "holomorphic", "vector-field", "non-conservative")
-_ENERGY, _PROTOTYPICAL = _is("family", "energy"), _is("family", "prototypical")
-_SLOW = _not(_is("step_size", 1.0))
-_SYMMETRIC = _is("symmetric", True)
-_LAYERED: Callable[[Problem], bool] = lambda problem: len(problem.hyperparameters["widths"]) > 2  # noqa: E731
-_READOUT: Callable[[Problem], bool] = lambda problem: problem.hyperparameters["readout"] > 0  # noqa: E731
-_GATED = _both(_ENERGY, _is("gated", True))
+_TIED_CONTRASTS = of_rule("contrast", "continual", "step-by-step", "holomorphic")
+CORRECTED_RULES = of_rule("non-conservative", "non-conservative-step-by-step")
+FIELDS = of_rule("vector-field", "continual", "step-by-step")
+_CONTRASTS = of_rule(
+    "contrast", "continual", "step-by-step", "vector-field", "non-conservative",
+    "non-conservative-step-by-step",
+)  # fmt: skip
+_HOLOMORPHIC = of_rule("holomorphic")
+_NUDGED: Condition = lambda problem: _CONTRASTS(problem) or _HOLOMORPHIC(problem)  # noqa: E731
+ENERGY, PROTOTYPICAL = having("family", "energy"), having("family", "prototypical")
+_SLOW = negated(having("step_size", 1.0))
+_SYMMETRIC = having("symmetric", True)
+_LAYERED: Condition = lambda problem: len(problem.hyperparameters["widths"]) > 2  # noqa: E731
+READOUT: Condition = lambda problem: problem.hyperparameters["readout"] > 0  # noqa: E731
+_GATED = both(ENERGY, having("gated", True))
 MISTAKES = (
     Mistake(
         "other-sign",
@@ -95,7 +110,7 @@ MISTAKES = (
         "no-two",
         "the symmetric contrast is divided by beta, not by 2 beta",
         CONTRAST,
-        switch("no-two", _both(_CONTRASTS, _SYMMETRIC)),
+        switch("no-two", both(_CONTRASTS, _SYMMETRIC)),
     ),
     Mistake("no-batch", "1/B is missing in the gradient", CONTRAST, switch("no-batch", _CONTRASTS)),
     Mistake("one-sided", "the contrast is that of +beta with the free state", CONTRAST, _one_sided),
@@ -103,19 +118,19 @@ MISTAKES = (
         "second-from-first",
         "the phase of -beta starts where that of +beta ended, not at the free state",
         CONTRAST,
-        switch("second-from-first", _both(_rule("contrast", "vector-field"), _SYMMETRIC)),
+        switch("second-from-first", both(of_rule("contrast", "vector-field"), _SYMMETRIC)),
     ),
     Mistake(
         "force-held",
         "the nudge is that of the free state all along",
         NUDGE,
-        switch("force-held", _rule("contrast", "vector-field", "holomorphic")),
+        switch("force-held", of_rule("contrast", "vector-field", "holomorphic")),
     ),
     Mistake(
         "force-whole",
         "the nudge is not multiplied with the step size",
         STEP,
-        switch("force-whole", _both(_NUDGED, _SLOW)),
+        switch("force-whole", both(_NUDGED, _SLOW)),
     ),
     Mistake("one-step-more", "K + 1 nudged steps, or steps back", NUDGE, _steps(1)),
     Mistake("one-step-less", "K - 1 nudged steps, or steps back", NUDGE, _steps(-1)),
@@ -131,27 +146,29 @@ MISTAKES = (
         "feedback-is-transposed",
         "feedback is W^T where it has weights of its own",
         POTENTIAL,
-        switch("feedback-is-transposed", _is("tied", False)),
+        switch("feedback-is-transposed", having("tied", False)),
     ),
     Mistake("no-leak", "the step size is 1 whatever it should be", STEP, switch("no-leak", _SLOW)),
     Mistake(
         "gate",
         "the gate h'(s) is there and should not, or the reverse",
         STEP,
-        _other("gated", {True: False, False: True}, _ENERGY),
+        other_value("gated", {True: False, False: True}, ENERGY),
     ),
     Mistake("gate-at-potential", "the gate is h'(u), not h'(s)", STEP, switch("gate-at-potential", _GATED)),
     Mistake(
         "no-clamp",
         "states are not clamped to [0, 1]",
         STEP,
-        _other("clamp", {True: False}, _is("clamp", True)),
+        other_value("clamp", {True: False}, having("clamp", True)),
     ),
     Mistake(
         "placement",
         "the nudge is inside of the activation and should not, or the reverse",
         STEP,
-        _other("nudge_placement", {"inside": "outside", "outside": "inside"}, _both(_PROTOTYPICAL, _NUDGED)),
+        other_value(
+            "nudge_placement", {"inside": "outside", "outside": "inside"}, both(PROTOTYPICAL, _NUDGED)
+        ),
     ),
     Mistake(
         "other-input",
@@ -163,82 +180,85 @@ MISTAKES = (
         "products-of-states",
         "the products are of states, not of h(s)",
         PHI,
-        switch("products-of-states", _both(_ENERGY, _TIED_CONTRASTS)),
+        switch("products-of-states", both(ENERGY, _TIED_CONTRASTS)),
     ),
     Mistake(
         "counted-twice",
         "a weight between two layers that move is counted twice, once for each direction",
         PHI,
-        switch("counted-twice", _both(_TIED_CONTRASTS, _LAYERED)),
+        switch("counted-twice", both(_TIED_CONTRASTS, _LAYERED)),
     ),
     Mistake(
         "readout-at-free",
         "the read-out learns at the free state",
         "dl/dW_out, a mean over the nudged states",
-        switch("readout-at-free", _both(_rule("contrast"), _READOUT)),
+        switch(
+            "readout-at-free",
+            both(of_rule("contrast", "holomorphic", "vector-field", "non-conservative"), READOUT),
+        ),
     ),
     Mistake(
         "no-half",
         "the squared error lacks the factor 1/2",
         LOSS,
-        switch("no-half", _is("loss_function", "mean_squared_error")),
+        switch("no-half", having("loss_function", "mean_squared_error")),
     ),
     Mistake("sum-over-batch", "the loss is a sum over the batch", LOSS, switch("sum-over-batch")),
     Mistake(
         "conjugated",
         "the states of the circle are conjugated",
         CIRCLE,
-        switch("conjugated", _rule("holomorphic")),
+        switch("conjugated", of_rule("holomorphic")),
     ),
     Mistake(
         "radius-for-point",
         "each point is divided by beta, not by beta_k",
         CIRCLE,
-        switch("radius-for-point", _rule("holomorphic")),
+        switch("radius-for-point", of_rule("holomorphic")),
     ),
-    Mistake("no-points", "1/N is missing", CIRCLE, switch("no-points", _rule("holomorphic"))),
+    Mistake("no-points", "1/N is missing", CIRCLE, switch("no-points", of_rule("holomorphic"))),
     Mistake(
         "parameters-held",
         "the parameters do not move during the nudged phase",
         CONTINUAL,
-        switch("parameters-held", _rule("continual")),
+        switch("parameters-held", of_rule("continual")),
     ),
     Mistake(
         "contrast-from-free",
         "each step is contrasted with the free state, not with the one before",
         CONTINUAL,
-        switch("contrast-from-free", _rule("continual")),
+        switch("contrast-from-free", of_rule("continual")),
     ),
     Mistake(
         "reads-nudged",
         "the motion is multiplied with the nudged state of the other side",
         FIELD,
-        switch("reads-nudged", _rule("vector-field")),
+        switch("reads-nudged", of_rule("vector-field")),
     ),
     Mistake(
         "slope-in-update",
         "the motion is multiplied with the slope of the activation",
         FIELD,
-        switch("slope-in-update", _rule("vector-field")),
+        switch("slope-in-update", FIELDS),
     ),
     Mistake("feedback-lost", "feedback weights do not learn", FIELD, spoils=_feedback_lost),
-    Mistake("uncorrected", "J^T - J is missing", CORRECTED, switch("uncorrected", _rule("non-conservative"))),
+    Mistake("uncorrected", "J^T - J is missing", CORRECTED, switch("uncorrected", CORRECTED_RULES)),
     Mistake(
         "correction-sign",
         "J - J^T in the place of J^T - J",
         CORRECTED,
-        switch("correction-sign", _rule("non-conservative")),
+        switch("correction-sign", CORRECTED_RULES),
     ),
     Mistake(
         "no-epsilon",
         "the motion of the states is not divided by the step size",
         "Delta_s = (s_{t+1} - s_t) / (eps beta B)",
-        switch("no-epsilon", _both(_rule("non-conservative", "step-by-step"), _SLOW)),
+        switch("no-epsilon", both(_CONTRASTS, _SLOW)),
     ),
     Mistake(
         "not-transposed",
         "the adjoint is multiplied with J, not with J^T",
         ADJOINT,
-        switch("not-transposed", _rule("recurrent-backpropagation")),
+        switch("not-transposed", of_rule("recurrent-backpropagation")),
     ),
 )
