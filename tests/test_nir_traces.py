@@ -23,7 +23,7 @@ from refsnn.nir import (
     read_trace,
     run_graph,
 )
-from refsnn.nir.grading import units_of
+from refsnn.nir.units import units_of
 
 DT = 1e-4
 
@@ -46,7 +46,7 @@ PLATFORMS = {
 def made(graph, inputs, discretisation, arithmetic="float64", unit="volts", **options) -> Trace:
     """A trace of our own, in that unit."""
     lif = graph.neurons[0]
-    scale = units_of(graph.nodes[lif], DT)[unit]
+    scale = units_of(graph.nodes[lif], DT)[unit].factor
     run = run_graph(
         graph,
         inputs[:, None, None],
@@ -222,6 +222,8 @@ def test_each_platform_is_identified(name):
     grade = grade_trace(trace, graph, dt=DT)
     assert grade.identified
     assert (grade.what, grade.arithmetic, grade.unit) == (what, arithmetic, unit)
+    assert grade.one_of == (what,)
+    assert grade.computed_in == ((arithmetic,) if arithmetic else ())
     assert len(trace.potential) == 1000
     assert trace.spike_steps[:2] == first
     assert len(trace.spike_steps) == 4
@@ -257,7 +259,7 @@ def test_no_other_combination_of_options_comes_as_near(name):
         recipe = Discretisation("blind", **options, input_delay=late_input, spike_delay=late_spike)
         potential, spikes = solution(recipe, fixed, tuple(np.flatnonzero(trace.inputs)))
         same = bool((spikes == trace.spikes).all())
-        size = min(np.abs(trace.potential / unit - potential).max() for unit in units.values())
+        size = min(np.abs(unit.in_graph_units(trace.potential) - potential).max() for unit in units.values())
         found.append((not same, size, recipe))
     found.sort(key=lambda entry: entry[:2])
     best, second = found[:2]

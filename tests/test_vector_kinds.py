@@ -111,7 +111,7 @@ def test_a_mistake_that_is_made_is_named(kind):
         if "long" in vector.case.flags:
             continue
         for mistake in KINDS[kind].mistakes:
-            wrong = make(KINDS[kind], vector.case.problem, (mistake,)) if found[mistake.name] < 3 else None
+            wrong = make(KINDS[kind], vector.case.problem, (mistake,)) if found[mistake.name] < 2 else None
             report = wrong and graded(vector, wrong)
             if not report or not any(grade.bad for grade in report.grades):
                 continue

@@ -152,6 +152,11 @@ def _adapter(name: str) -> Adapter:
         raise ValueError(
             f"NAME: expected MODULE:FUNCTION that can be imported, got {name!r}: {error}"
         ) from None
+    except SystemExit as error:
+        raise ValueError(
+            f"NAME: expected MODULE:FUNCTION that can be imported, got {name!r}, which ends the program "
+            f"(SystemExit: {error})"
+        ) from None
     finally:
         sys.path.remove("")
     own: Run | Adapter | None = getattr(found, function, None)

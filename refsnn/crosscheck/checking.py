@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,15 +13,16 @@ from refsnn.crosscheck.adapter import Adapter, NotExpressibleError, Run, version
 from refsnn.crosscheck.conventions.measuring import ConventionOutcome
 from refsnn.crosscheck.known import Known, known_of
 from refsnn.crosscheck.rules import RULES
-from refsnn.vectors.case import Leaves
+from refsnn.vectors.case import Leaves, Problem
 from refsnn.vectors.diagnosis import diagnosed
 from refsnn.vectors.format import Vector
-from refsnn.vectors.grading import CaseReport, Grade, graded
+from refsnn.vectors.grading import NOT_GRADED, CaseReport, Grade, graded
 from refsnn.vectors.kinds import KINDS
 from refsnn.vectors.making import vectors_of
 
 SHORT = 100  # steps of a case on which all rules are tried: the work grows with their square
 RIGHT, KNOWN, NEW, REFUSED, BROKEN = "right", "known", "differs", "not expressible", "error"
+STATUSES = (RIGHT, KNOWN, REFUSED, NOT_GRADED, NEW, BROKEN)
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,19 @@ class Outcome:
     name : str
         Of the case.
     status : str
-        "right", "known" (wrong as the file of known differences says), "differs", "not expressible", or
-        "error" (the framework raised something).
+        "right", "known" (wrong as the file of known differences says), "differs", "not expressible",
+        "not graded" (single precision in a case for double precision only), or "error" (the framework raised
+        something, or ended the program).
     says : str
         The reason of a refusal, the error, or that of a known difference.
     report : CaseReport or None
         Its grades, with a diagnosis where it differs; None where nothing came.
     new : tuple of Grade
         Bad leaves that no known difference covers.
+    known : tuple of Known
+        Differences that explain what came, also where more is new.
+    altered : tuple of str
+        What the framework changed in place of the problem that it was given.
     """
 
     name: str
@@ -47,6 +54,14 @@ class Outcome:
     says: str = ""
     report: CaseReport | None = None
     new: tuple[Grade, ...] = ()
+    known: tuple[Known, ...] = ()
+    altered: tuple[str, ...] = ()
+
+    @property
+    def single(self) -> tuple[str, ...]:
+        """Leaves that came in single precision; spikes are not counted, which are exact in both."""
+        grades = self.report.grades if self.report else ()
+        return tuple(g.path for g in grades if g.status == NOT_GRADED or (g.single and g.tolerance > 0))
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,9 @@ class Crosscheck:
         Known differences that name no case or no leaf.
     conventions : tuple of ConventionOutcome
         What was measured of the framework's own neurons.
+    elsewhere : tuple of (Known, str)
+        Known differences with a case that they explain, of which the file does not say that they were seen in
+        the installed version.
     """
 
     name: str
@@ -80,6 +98,7 @@ class Crosscheck:
     gone: tuple[tuple[Known, str], ...] = ()
     unmatched: tuple[Known, ...] = ()
     conventions: tuple[ConventionOutcome, ...] = field(default=())
+    elsewhere: tuple[tuple[Known, str], ...] = ()
 
     def count(self, status: str) -> int:
         """Cases of a status."""
@@ -87,8 +106,13 @@ class Crosscheck:
 
     @property
     def compared(self) -> int:
-        """Cases of which something came."""
-        return sum(outcome.report is not None for outcome in self.outcomes)
+        """Cases of which something came that could be graded."""
+        return sum(o.report is not None and o.status != NOT_GRADED for o in self.outcomes)
+
+    @property
+    def single(self) -> tuple[str, ...]:
+        """Names of the cases with leaves in single precision."""
+        return tuple(outcome.name for outcome in self.outcomes if outcome.single)
 
     @property
     def good(self) -> bool:
@@ -112,7 +136,8 @@ def crosscheck(
     ----------
     framework : Adapter or callable
         Of `refsnn.crosscheck.adapters`, or a function `problem -> leaves`; it raises
-        `NotExpressibleError` for what it has no words for.
+        `NotExpressibleError` for what it has no words for.  It is given a copy of each problem, and what it
+        changes of that is told.
     vectors : sequence of Vector, optional
         With their answers; by default all of the adapter's kind, made afresh.
     name : str
@@ -162,6 +187,13 @@ def crosscheck(
         report = outcomes[-1].report
         gone += [(entry, vector.case.name) for entry in about if report is not None and _gone(entry, report)]
     unmatched = tuple(entry for entry in entries if not _matches(entry, vectors))
+    here = found[adapter.distributions[-1]] if adapter.distributions else None
+    elsewhere = tuple(
+        (entry, outcome.name)
+        for outcome in outcomes
+        for entry in outcome.known
+        if here is not None and here not in entry.versions
+    )
     return Crosscheck(
         adapter.name,
         adapter.title,
@@ -171,13 +203,21 @@ def crosscheck(
         tuple(outcomes),
         tuple(gone),
         unmatched,
+        elsewhere=elsewhere,
     )
 
 
 def _outcome(adapter: Adapter, vector: Vector, about: Sequence[Known]) -> Outcome:
+    # a copy: what a framework changes in place must not change what it is compared with
+    problem = vector.case.problem
+    given = Problem(copy.deepcopy(dict(problem.hyperparameters)), copy.deepcopy(dict(problem.inputs)))
+    return replace(_compared(adapter, vector, about, given), altered=_altered(problem, given))
+
+
+def _compared(adapter: Adapter, vector: Vector, about: Sequence[Known], given: Problem) -> Outcome:
     name = vector.case.name
     try:
-        leaves = adapter.run(vector.case.problem)
+        leaves = adapter.run(given)
         if not isinstance(leaves, Mapping):
             raise TypeError(f"expected a dict of leaves by their names, got {type(leaves).__name__}")
         found: Leaves = {path: _numbers(path, value) for path, value in leaves.items()}
@@ -185,35 +225,60 @@ def _outcome(adapter: Adapter, vector: Vector, about: Sequence[Known]) -> Outcom
         return Outcome(name, REFUSED, str(reason))
     except ImportError:
         raise  # a part of the framework is missing: not the case's fault
-    except Exception as error:  # whatever a framework raises is a finding about it
+    except (Exception, SystemExit) as error:  # whatever a framework raises is a finding about it
         return Outcome(name, BROKEN, f"{type(error).__name__}: {error}")
     report = graded(vector, found)
     bad = [grade for grade in report.grades if grade.bad]
     if not bad:
-        return Outcome(name, RIGHT, report=report)
+        return Outcome(name, RIGHT if report.right else NOT_GRADED, _not_graded(report), report)
     valid = [entry for entry in about if entry.explains(report)]
-    new = tuple(grade for grade in bad if not any(entry.names_leaf(grade.path) for entry in valid))
+    used = tuple(entry for entry in valid if any(entry.names_leaf(grade.path) for grade in bad))
+    new = tuple(grade for grade in bad if not any(entry.names_leaf(grade.path) for entry in used))
     if not new:
-        return Outcome(name, KNOWN, "; ".join(entry.reason for entry in valid), report)
+        return Outcome(name, KNOWN, "; ".join(entry.reason for entry in used), report, known=used)
     report = diagnosed(report, KINDS[adapter.kind])
-    otherwise = "it differs otherwise than is known; " if len(valid) < len(about) else ""
-    return Outcome(name, NEW, otherwise + _as_a_rule(report), report, new)
+    otherwise = ["it differs otherwise than is known"] if len(valid) < len(about) else []
+    return Outcome(name, NEW, "; ".join([*otherwise, *_as_a_rule(report)]), report, new, used)
+
+
+def _altered(problem: Problem, given: Problem) -> tuple[str, ...]:
+    """Names of the inputs and hyper-parameters that are no longer as they were."""
+    before, after = problem.inputs, given.inputs
+    inputs = [name for name in before | after if not _same(before.get(name), after.get(name))]
+    options, now = problem.hyperparameters, given.hyperparameters
+    return (*inputs, *(name for name in options | now if options.get(name) != now.get(name)))
+
+
+def _same(one: np.ndarray | None, other: object) -> bool:
+    """Whether two arrays are the same to the last bit."""
+    if one is None or not isinstance(other, np.ndarray) or one.dtype != other.dtype:
+        return False
+    return one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+def _not_graded(report: CaseReport) -> str:
+    number = sum(grade.status == NOT_GRADED for grade in report.grades)
+    where = f"{number} of {len(report.grades)} leaves came in single precision"
+    return f"{where}, and this case is for double precision only" if number else ""
 
 
 def _numbers(path: str, value: object) -> np.ndarray:
-    array = np.asarray(value)
+    array = np.array(value)  # of its own: a framework may use its buffer again
     if array.dtype.kind not in "fiubc":
         raise TypeError(f"{path}: expected numbers, got {array.dtype}")
     return array
 
 
-def _as_a_rule(report: CaseReport) -> str:
-    """Which convention of another framework gives what came."""
+def _as_a_rule(report: CaseReport) -> list[str]:
+    """Which convention of another framework gives what came, and comes nearer to it than the truth."""
     current = report.vector.case.problem.inputs.get("current")
     if report.vector.kind != "spiking_neuron" or current is None or len(current) > SHORT:
-        return ""
-    names = [name for name in RULES if Known(("*",), ("*",), (), "tried", rule=name).explains(report)]
-    return f"it is as the rule {' and '.join(names)} has it" if names else ""
+        return []
+    tried = {name: Known(("*",), ("*",), (), "tried", rule=name) for name in RULES}
+    near = [name for name, entry in tried.items() if entry.resembles(report)]
+    names = [name for name in near if tried[name].explains(report)]
+    how = "as" if names else "nearly as"
+    return [f"it is {how} the rule {' and '.join(names or near)} has it"] if near else []
 
 
 def _gone(entry: Known, report: CaseReport) -> bool:

@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from html import escape
 
 from refsnn import __version__
-from refsnn.crosscheck.checking import BROKEN, KNOWN, NEW, REFUSED, RIGHT, Crosscheck, Outcome
-from refsnn.crosscheck.reporting import explanations, new_leaves, stale, summary, verdict, worst
+from refsnn.crosscheck.checking import BROKEN, KNOWN, NEW, REFUSED, RIGHT, STATUSES, Crosscheck, Outcome
+from refsnn.crosscheck.reporting import (
+    explanations,
+    new_leaves,
+    precision,
+    remarks,
+    stale,
+    summary,
+    verdict,
+    worst,
+)
 from refsnn.vectors.format import FORMAT
+from refsnn.vectors.grading import NOT_GRADED
 
 _STYLE = """
 :root { --paper: #fbfaf7; --ink: #1d2127; --soft: #5c6470; --line: #e4e2dc; --good: #1a7f4b; --bad: #b3261e;
@@ -26,7 +36,7 @@ td.num { text-align: right; font-variant-numeric: tabular-nums; white-space: now
 td.name { white-space: nowrap; } .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
 .known { color: var(--known); } tr.new { background: var(--wash); } .banner { font-size: 1.15rem; }
 """
-_COLOURS = {RIGHT: "good", KNOWN: "known", NEW: "bad", BROKEN: "bad", REFUSED: "soft"}
+_COLOURS = {RIGHT: "good", KNOWN: "known", NEW: "bad", BROKEN: "bad", REFUSED: "soft", NOT_GRADED: "known"}
 
 
 def as_html(found: Sequence[Crosscheck]) -> str:
@@ -47,12 +57,14 @@ def as_html(found: Sequence[Crosscheck]) -> str:
         (
             f'<a href="#{escape(one.name)}">{escape(one.title)}</a>',
             escape(", ".join(f"{name} {version}" for name, version in one.versions.items())),
-            *(str(one.count(status)) for status in (RIGHT, KNOWN, REFUSED, NEW, BROKEN)),
+            *(str(one.count(status)) for status in STATUSES),
+            f"{len(one.single)} of {len(one.outcomes)}",
             f"{sum(o.holds for o in one.conventions)} of {len(one.conventions)}" if one.conventions else "-",
         )
         for one in found
     ]
-    header = ("framework", "versions", "right", "known", "not expressible", "new", "errors", "claims")
+    counted = ("right", "known", "not expressible", "not graded", "new", "errors")
+    header = ("framework", "versions", *counted, "in single precision", "claims")
     rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in overview)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
@@ -76,7 +88,7 @@ def _table(header: Sequence[str], rows: Sequence[str]) -> str:
 
 def _section(found: Crosscheck) -> str:
     parts = [f'<h2 id="{escape(found.name)}">{escape(found.title)}</h2><p>{escape(summary(found))}</p>']
-    parts += [f'<p class="known">{escape(line)}.</p>' for line in found.warnings]
+    parts += [f'<p class="known">{escape(line)}.</p>' for line in (*found.warnings, *remarks(found))]
     parts += [f'<p class="known">{escape(line)}</p>' for line in stale(found)]
     explained: dict[str, list[str]] = {}
     for name, text in explanations(found):
@@ -105,6 +117,6 @@ def _case(outcome: Outcome, explained: Sequence[str]) -> str:
     return (
         f"<tr{' class=new' if outcome.status in (NEW, BROKEN) else ''}>"
         f'<td class="name">{escape(outcome.name)}</td>'
-        f'<td class="name {_COLOURS[outcome.status]}">{outcome.status}</td>'
+        f'<td class="name {_COLOURS[outcome.status]}">{outcome.status}{precision(outcome)}</td>'
         f'<td class="num">{worst(outcome)}</td><td>{words}</td></tr>'
     )

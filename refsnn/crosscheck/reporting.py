@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from refsnn import __version__
-from refsnn.crosscheck.checking import BROKEN, KNOWN, NEW, REFUSED, RIGHT, Crosscheck, Outcome
+from refsnn.crosscheck.checking import BROKEN, KNOWN, NEW, REFUSED, RIGHT, STATUSES, Crosscheck, Outcome
 from refsnn.crosscheck.conventions.measuring import ConventionOutcome
+from refsnn.crosscheck.known import Known
 from refsnn.files import plain
 from refsnn.text_tables import Block, Page
 from refsnn.vectors.format import FORMAT
+from refsnn.vectors.grading import NOT_GRADED
 
 SHOWN = 20  # new differences in the text
 
@@ -28,9 +30,13 @@ def as_page(found: Crosscheck) -> Page:
     sequence of str or Block
     """
     page: list[str | Block] = [f"{found.title}: {versions_in_words(found)}."]
-    page += [f"Warning: {line}." for line in found.warnings]
+    page += [f"Warning: {line}." for line in (*found.warnings, *remarks(found))]
     page.append(Block(f"Cases of {found.kind}", ("case", "verdict", "error / tolerance"), _cases(found)))
-    for status, title in ((REFUSED, "Not expressible"), (KNOWN, "Known differences")):
+    for status, title in (
+        (REFUSED, "Not expressible"),
+        (NOT_GRADED, "Not graded"),
+        (KNOWN, "Known differences"),
+    ):
         page += _paragraph(title, [f"{cases}: {why}." for cases, why in grouped(found, status)])
     new: list[tuple[str, ...]] = [(o.name, *leaf) for o in found.outcomes for leaf in new_leaves(o)]
     if new:
@@ -82,12 +88,16 @@ def summary(found: Crosscheck) -> str:
     """
     counts = [f"{found.count(status)} {status}" for status in (RIGHT, KNOWN, REFUSED)]
     counts[1] = f"{found.count(KNOWN)} different as is known"
+    if found.count(NOT_GRADED):
+        counts.append(f"{found.count(NOT_GRADED)} not graded")
     if found.count(NEW):
         counts.append(f"{found.count(NEW)} DIFFERENT")
     if found.count(BROKEN):
         counts.append(f"{found.count(BROKEN)} raised an ERROR")
     number = len(found.outcomes)
     text = f"{number} case{'s' if number != 1 else ''}: {', '.join(counts)}."
+    if found.single:
+        text += f" {len(found.single)} came in SINGLE PRECISION."
     if not found.compared:
         text += " Nothing was compared."
     if found.conventions:
@@ -155,6 +165,51 @@ def explanations(found: Crosscheck) -> list[tuple[str, str]]:
     return lines
 
 
+def remarks(found: Crosscheck) -> list[str]:
+    """What holds back the counts: single precision, other versions, inputs that were changed.
+
+    Parameters
+    ----------
+    found : Crosscheck
+        Of one framework.
+
+    Returns
+    -------
+    list of str
+        Without full stops.
+    """
+    lines = []
+    if found.single:
+        grades = [g for o in found.outcomes if o.report for g in o.report.grades if g.single]
+        widest = max((grade.tolerance for grade in grades), default=float("nan"))
+        cases = f"{len(found.single)} of {len(found.outcomes)} cases"
+        lines.append(
+            f"{cases} came in single precision, where errors up to {widest:.1e} of the largest entry are "
+            f"right: {', '.join(found.single)}"
+        )
+    lines += [
+        f"{cases}: {reason!r} is known of {versions}, not of the version that is installed; it explains what "
+        "came, but look whether it is the same"
+        for (reason, versions), cases in _by_entry(found.elsewhere).items()
+    ]
+    altered: dict[str, list[str]] = {}
+    for outcome in found.outcomes:
+        if outcome.altered:
+            altered.setdefault(", ".join(outcome.altered), []).append(outcome.name)
+    return lines + [
+        f"what it was given is changed in place, {what}: {', '.join(cases)}"
+        for what, cases in altered.items()
+    ]
+
+
+def _by_entry(pairs: Sequence[tuple[Known, str]]) -> dict[tuple[str, str], str]:
+    """Names of the cases by reason and versions."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for entry, case in pairs:
+        names.setdefault((entry.reason, ", ".join(entry.versions)), []).append(case)
+    return {entry: ", ".join(cases) for entry, cases in names.items()}
+
+
 def stale(found: Crosscheck) -> list[str]:
     """What in the file of known differences is out of date.
 
@@ -183,7 +238,23 @@ def stale(found: Crosscheck) -> list[str]:
 
 def _cases(found: Crosscheck) -> list[tuple[str, ...]]:
     words = {NEW: "DIFFERS", BROKEN: "ERROR", KNOWN: "known difference"}
-    return [(o.name, words.get(o.status, o.status), worst(o)) for o in found.outcomes]
+    return [(o.name, words.get(o.status, o.status) + precision(o), worst(o)) for o in found.outcomes]
+
+
+def precision(outcome: Outcome) -> str:
+    """What to add to a verdict where leaves came in single precision.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        Of one case.
+
+    Returns
+    -------
+    str
+        Empty where all is in double precision.
+    """
+    return ", in single precision" if outcome.single else ""
 
 
 def worst(outcome: Outcome) -> str:
@@ -236,12 +307,14 @@ def as_dict(found: Sequence[Crosscheck]) -> dict[str, Any]:
     """
 
     def case(outcome: Outcome) -> dict[str, Any]:
-        names = ("path", "equation", "status", "error", "tolerance", "says")
+        names = ("path", "equation", "status", "error", "tolerance", "single", "says")
         grades = outcome.report.grades if outcome.report else ()
         return {
             "name": outcome.name,
             "status": outcome.status,
             "says": outcome.says,
+            "single_precision": outcome.single,
+            "changed_in_place": outcome.altered,
             "new": [grade.path for grade in outcome.new],
             "leaves": [{name: getattr(grade, name) for name in names} for grade in grades],
             "diagnosis": outcome.report.diagnosis if outcome.report else (),
@@ -255,8 +328,13 @@ def as_dict(found: Sequence[Crosscheck]) -> dict[str, Any]:
             "versions": dict(one.versions),
             "warnings": one.warnings,
             "good": one.good,
-            "counts": {status: one.count(status) for status in (RIGHT, KNOWN, REFUSED, NEW, BROKEN)},
+            "counts": {status: one.count(status) for status in STATUSES},
+            "cases_in_single_precision": len(one.single),
             "cases": [case(outcome) for outcome in one.outcomes],
+            "known_of_other_versions": [
+                {"case": name, "reason": entry.reason, "versions": entry.versions}
+                for entry, name in one.elsewhere
+            ],
             "no_longer_different": [{"case": name, "reason": entry.reason} for entry, name in one.gone],
             "matches_nothing": [entry.reason for entry in one.unmatched],
             "conventions": [

@@ -54,27 +54,70 @@ def grades_page(grades: Sequence[Grade], dt: float) -> list[str | Block]:
     lines: list[tuple[str, ...]] = [
         (
             grade.trace.name,
-            grade.what if grade.identified else f"none; nearest {grade.what}",
-            grade.arithmetic,
+            verdict_text(grade),
+            _numbers_text(grade.computed_in),
             grade.unit,
             difference_text(grade),
             ", ".join(map(str, grade.trace.spike_steps[:2])) or "none",
             _distance_text(grade.exact),
-            f"{grade.runner_up.name}, {_distance_text(grade.runner_up)}",
+            f"{grade.runner_up.name}, {_distance_text(grade.runner_up)}" if grade.runner_up else "-",
         )
         for grade in grades
     ]
     found = sum(grade.identified for grade in grades)
-    what = {grade.what: None for grade in grades if grade.what in DISCRETISATIONS}
-    numbers = {grade.arithmetic: None for grade in grades if grade.arithmetic}
+    numbers = {name: None for grade in grades for name in grade.computed_in}
     return [
         f"{found} of {len(grades)} traces are a known solution: the same spikes in each step, and potentials "
-        f"within {SAME:g} of the threshold.  dt = {dt:g} s.",
-        "Differences are the largest of all steps, as a share of the threshold; a * marks other spikes.",
+        f"within {SAME:g} of v_threshold - v_reset.  dt = {dt:g} s.",
+        "Differences are the largest of all steps, as a share of v_threshold - v_reset; "
+        "a * marks other spikes.",
+        *_remarks(grades),
         Block("Traces", _HEADER, lines, True),
-        *(DISCRETISATIONS[name].describe() for name in what),
+        *(DISCRETISATIONS[name].describe() for name in _names(grades)),
         *(ARITHMETICS[name].describe() for name in numbers),
     ]
+
+
+def verdict_text(grade: Grade) -> str:
+    """What a trace is; all that it may be where it cannot tell them apart.
+
+    Parameters
+    ----------
+    grade : Grade
+        From `grade_trace`.
+
+    Returns
+    -------
+    str
+    """
+    if not grade.identified:
+        return f"none; nearest {grade.what}"
+    return f"one of {', '.join(grade.one_of)}" if grade.also else grade.what
+
+
+def _numbers_text(names: Sequence[str]) -> str:
+    return " or ".join(names) if len(names) < 3 else f"{names[0]} or {len(names) - 1} others"
+
+
+def _names(grades: Sequence[Grade]) -> list[str]:
+    """Discretisations that occur, each once."""
+    names = {name: None for grade in grades for name in (grade.what, *grade.one_of)}
+    return [name for name in names if name in DISCRETISATIONS]
+
+
+def _remarks(grades: Sequence[Grade]) -> list[str]:
+    """What is not the same for all traces, or not as one would think."""
+    lines = []
+    if several := [grade.trace.name for grade in grades if grade.also]:
+        lines.append(
+            f"Could be one of several: {', '.join(several)}.  For that input these solutions are the same; "
+            "another input may tell them apart."
+        )
+    if divided := [f"{g.trace.name} by {g.divided_by:g}" for g in grades if g.divided_by != 1]:
+        lines.append(f"Inputs that were divided by their only level: {', '.join(divided)}.")
+    if left_out := {name: None for grade in grades for name in grade.left_out}:
+        lines.append(f"dt is above tau, so these do not exist and are left out: {', '.join(left_out)}.")
+    return lines
 
 
 def matrix_page(grades: Sequence[Grade]) -> list[str | Block]:
@@ -95,7 +138,7 @@ def matrix_page(grades: Sequence[Grade]) -> list[str | Block]:
         cells = []
         for grade in grades:
             entries = {entry.name: entry for entry in (grade.exact, *grade.discretisations)}
-            cells.append(_distance_text(entries[name]))
+            cells.append(_distance_text(entries[name]) if name in entries else "-")
         lines.append((name, *cells))
     header = ("solution in float64", *(grade.trace.name for grade in grades))
     return [Block("Distance of each trace from each solution", header, lines)]
@@ -131,7 +174,6 @@ def grades_json(grades: Sequence[Grade], dt: float) -> dict[str, Any]:
     dict
         For JSON.
     """
-    used = {name for grade in grades for name in [grade.what] if name in DISCRETISATIONS}
     return {
         "dt": dt,
         "same_within": SAME,
@@ -142,8 +184,13 @@ def grades_json(grades: Sequence[Grade], dt: float) -> dict[str, Any]:
                 "stored": grade.trace.stored,
                 "spike_steps": list(grade.trace.spike_steps),
                 "identified": grade.identified,
-                "is": grade.what,
+                "is": grade.what if grade.identified and not grade.also else None,
+                "one_of": list(grade.one_of),
+                "nearest": grade.what,
                 "arithmetic": grade.arithmetic or None,
+                "computed_in": list(grade.computed_in),
+                "input_divided_by": grade.divided_by,
+                "left_out": list(grade.left_out),
                 "unit": grade.unit,
                 "difference": grade.difference,
                 "margin": grade.margin,
@@ -153,7 +200,7 @@ def grades_json(grades: Sequence[Grade], dt: float) -> dict[str, Any]:
             }
             for grade in grades
         ],
-        "discretisations": {name: DISCRETISATIONS[name].as_dict() for name in sorted(used)},
+        "discretisations": {name: DISCRETISATIONS[name].as_dict() for name in sorted(_names(grades))},
     }
 
 

@@ -127,7 +127,7 @@ def measured(
         tell(convention.name)
         try:
             holds, figure = convention.measure()
-        except Exception as error:  # an option that a version no longer has is a finding too
+        except (Exception, SystemExit) as error:  # an option that a version no longer has is a finding too
             holds, figure = False, f"{type(error).__name__}: {error}"
         outcomes.append(ConventionOutcome(convention, bool(holds), figure))
     return tuple(outcomes)
