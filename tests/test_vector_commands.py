@@ -65,7 +65,8 @@ def test_a_wrong_reset_is_named_with_its_equation(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "the reset takes effect in the next step, after the leak [v_t after the spike]" in out
     grades = json.loads((tmp_path / "grades.json").read_text())
-    assert all(len(case["diagnosis"]) == 1 for case in grades["cases"])
+    assert [len(case["diagnosis"]) for case in grades["cases"]] == [0, 1, 1, 1]
+    assert grades["cases"][0]["verdict"] == "right"  # a hard reset is the same late: v_r leaks to v_r
 
 
 def test_two_mistakes_together_are_found(tmp_path, capsys):

@@ -13,7 +13,7 @@ import numpy as np
 
 from refsnn.files import check_writable, plain, write_whole
 from refsnn.text_tables import Block, Page, show
-from refsnn.vectors.diagnosis import diagnosed, summary
+from refsnn.vectors.diagnosis import diagnosed_together, summary
 from refsnn.vectors.format import FORMAT, Vector, read_file
 from refsnn.vectors.grading import RIGHT as RIGHT_LEAF
 from refsnn.vectors.grading import CaseReport, Grade, grade_all
@@ -23,7 +23,6 @@ from refsnn.vectors.results import export, read_results
 
 RIGHT, WRONG = 0, 1
 SHOWN = 20  # bad leaves in the text
-PAIRED_CASES = 3  # cases that nothing explains, after which pairs of mistakes are no longer tried
 
 
 def add_commands(tasks: Any) -> None:
@@ -52,7 +51,8 @@ def add_commands(tasks: Any) -> None:
     checking = actions.add_parser(
         "check",
         help="grade results, leaf by leaf, and say what the differences point to",
-        epilog="Exit status: 0 if all cases are right, 1 if one is not, 2 for bad files or options.",
+        epilog="Exit status: 0 if all cases are right, those left out that single precision cannot repeat; "
+        "1 if one is wrong, absent or graded in part, or none could be graded; 2 for bad files or options.",
     )
     checking.add_argument("results", type=Path, metavar="RESULTS", help="an HDF5 file, or an exported folder")
     checking.add_argument("vectors", type=Path, metavar="VECTORS.h5", help="with the answers")
@@ -136,18 +136,12 @@ def _check(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.vectors}: expected vectors of {', '.join(KINDS)}, found {kind!r}")
     results = read_results(options.results, vectors)
     strange = sorted(set(results) - {vector.case.name for vector in vectors})
-    reports, unexplained = [], 0
-    for report in grade_all(vectors, results, options.only or ("*",)):
-        reports.append(diagnosed(report, KINDS[kind], pairs=unexplained < PAIRED_CASES))
-        unexplained += any("known mistake" in text for text in reports[-1].diagnosis)
+    reports = diagnosed_together(grade_all(vectors, results, options.only or ("*",)), KINDS[kind])
     if options.json is not None:
         write_whole(options.json, json.dumps(as_dict(reports, strange), indent=2, allow_nan=False) + "\n")
     show(as_page(reports, strange), sys.stdout)
-    return RIGHT if all(report.right or _not_graded(report) for report in reports) else WRONG
-
-
-def _not_graded(report: CaseReport) -> bool:
-    return not any(grade.bad for grade in report.grades)
+    good = all(report.right or report.not_graded for report in reports)
+    return RIGHT if good and any(report.right for report in reports) else WRONG
 
 
 def as_page(reports: Sequence[CaseReport], strange: Sequence[str] = ()) -> Page:
@@ -196,10 +190,37 @@ def as_page(reports: Sequence[CaseReport], strange: Sequence[str] = ()) -> Page:
     )
     if in_single:
         page.append(f"{in_single} leaves came in single precision and were graded by its tolerance.")
-    right = sum(report.right for report in reports)
-    absent = sum(report.absent for report in reports)
-    page.append(f"{right} of {len(reports)} cases right" + (f", {absent} absent." if absent else "."))
+    page += _left_out(reports)
+    counts = {
+        "absent": sum(report.absent for report in reports),
+        "not graded": sum(report.not_graded for report in reports),
+        "graded in part": sum(map(_in_part, reports)),
+    }
+    also = "".join(f", {count} {what}" for what, count in counts.items() if count)
+    page.append(f"{sum(report.right for report in reports)} of {len(reports)} cases right{also}.")
     return page
+
+
+def _left_out(reports: Sequence[CaseReport]) -> list[str]:
+    """Which cases nothing can be said of, and why."""
+    none = [report.vector.case.name for report in reports if report.not_graded]
+    part = [report.vector.case.name for report in reports if _in_part(report)]
+    why = "for double precision only, float32 cannot repeat them (flag float64-only)"
+    lines = []
+    if none:
+        lines.append(
+            f"Not graded, {len(none)}: {', '.join(none)}. They came in single precision and are {why}."
+        )
+    if part:
+        lines.append(
+            f"Graded in part, {len(part)}: {', '.join(part)}. Some leaves came in single precision; the "
+            f"cases are {why}. Give all leaves in double."
+        )
+    return lines
+
+
+def _in_part(report: CaseReport) -> bool:
+    return not (report.right or report.wrong or report.not_graded)
 
 
 def _margin(vector: Vector) -> str:
@@ -215,8 +236,13 @@ def _verdict(report: CaseReport) -> str:
         return "absent"
     if report.right:
         return "right"
+    if report.not_graded:
+        return "not graded"
     bad = sum(grade.bad for grade in report.grades)
-    return f"{bad} of {len(report.grades)} leaves wrong" if bad else "not graded"
+    graded = sum(grade.status == RIGHT_LEAF for grade in report.grades)
+    return (
+        f"{bad} of {len(report.grades)} leaves wrong" if bad else f"{graded} of {len(report.grades)} graded"
+    )
 
 
 def _worst(grades: Sequence[Grade]) -> str:
@@ -237,7 +263,7 @@ def as_dict(reports: Sequence[CaseReport], strange: Sequence[str] = ()) -> dict[
     Returns
     -------
     dict
-        "format", "kind", "right", "of", "cases", "unknown_cases".
+        "format", "kind", "right", "not_graded", "graded_in_part", "of", "cases", "unknown_cases".
     """
 
     def leaf(grade: Grade) -> dict[str, Any]:
@@ -261,6 +287,8 @@ def as_dict(reports: Sequence[CaseReport], strange: Sequence[str] = ()) -> dict[
             "format": FORMAT,
             "kind": _kind(reports),
             "right": sum(report.right for report in reports),
+            "not_graded": sum(report.not_graded for report in reports),
+            "graded_in_part": sum(map(_in_part, reports)),
             "of": len(reports),
             "cases": [case(report) for report in reports],
             "unknown_cases": strange,

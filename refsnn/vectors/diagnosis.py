@@ -1,26 +1,32 @@
-"""Why results differ: patterns that need no knowledge of the computation, and the mistakes a kind knows.
+"""Why results differ: the mistakes that a kind knows, and where none explains it, patterns.
 
 A known mistake is tried by being made: the reference is run with it, and what it gives is compared with what
 came.  If they agree where the right answer does not, that is the diagnosis, with the equation it points to.
-Where no single mistake explains all, pairs are tried.
+Where no single mistake explains all, pairs are tried.  What several mistakes give alike is said of all of
+them, and the wrong cases of a run are read together: what one suggests others may contradict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
 
 from refsnn.vectors.case import Kind, Leaves, Mistake, Problem
-from refsnn.vectors.grading import CaseReport, Grade
+from refsnn.vectors.grading import NOT_GRADED, CaseReport
 from refsnn.vectors.making import relative_error
+from refsnn.vectors.patterns import patterns
 
 PAIRED = 2000  # numbers of a problem on which pairs of mistakes are tried
+PAIRED_CASES = 3  # cases that no pair explains, after which pairs are no longer searched for
+HANDFUL = 5  # explanations that are named, of those that explain alike
 ALIKE, ALIKE_SINGLE = 1e-8, 1e-4  # relative: results that agree with a mistake
+COARSE = {"rate", "loss"}  # numbers that mistakes share by chance, as they share whole numbers
 
 Make = Callable[[Kind, Problem, Sequence[Mistake]], Leaves | None]
+Several = tuple[Mistake, ...]
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,46 @@ class Explanation:
         return said if self.whole else f"{said}; explains {', '.join(self.leaves)} only"
 
 
+@dataclass
+class _Tries:
+    """What mistakes do to the wrong cases of one run, each tried once.
+
+    A try is None where the mistakes do not apply or change nothing, False where they are made and it is not
+    what came, else what they explain.
+    """
+
+    kind: Kind
+    make: Make
+    known: dict[tuple[str, tuple[str, ...]], Explanation | bool | None] = field(default_factory=dict)
+
+    def of(self, report: CaseReport, mistakes: Several) -> Explanation | bool | None:
+        case = report.vector.case
+        key = case.name, tuple(mistake.name for mistake in mistakes)
+        if key not in self.known:
+            self.known[key] = _tried(report, mistakes, self.make(self.kind, case.problem, mistakes))
+        return self.known[key]
+
+    def singles(self, report: CaseReport) -> list[Explanation]:
+        tried = (self.of(report, (mistake,)) for mistake in self.kind.mistakes)
+        return [found for found in tried if isinstance(found, Explanation)]
+
+    def whole(self, report: CaseReport, mistakes: Several) -> Explanation | None:
+        found = self.of(report, mistakes)
+        return found if isinstance(found, Explanation) and found.whole else None
+
+    def solved(self, report: CaseReport, twos: Sequence[Several]) -> bool:
+        """Whether something explains all of a case."""
+        return any(found.whole for found in self.singles(report)) or any(
+            self.whole(report, pair) for pair in twos
+        )
+
+    def pairs(self, report: CaseReport) -> list[Several]:
+        """All that explain everything, where the problem is small."""
+        if sum(array.size for array in report.vector.case.problem.inputs.values()) > PAIRED:
+            return []
+        return [pair for pair in combinations(self.kind.mistakes, 2) if self.whole(report, pair)]
+
+
 def diagnosed(report: CaseReport, kind: Kind, pairs: bool = True) -> CaseReport:
     """The report with what explains it.
 
@@ -65,18 +111,103 @@ def diagnosed(report: CaseReport, kind: Kind, pairs: bool = True) -> CaseReport:
     CaseReport
         Unchanged if no value differs.
     """
-    wrong = [grade for grade in report.grades if grade.status == "differs"]
-    if not wrong:
-        return report
-    known = explanations(report, kind, pairs=pairs)
-    texts = [explanation.text for explanation in known]
-    if not any(explanation.whole for explanation in known):
-        first = f"{wrong[0].path} [{wrong[0].equation}]"
+    return diagnosed_together([report], kind, pairs)[0]
+
+
+def diagnosed_together(reports: Sequence[CaseReport], kind: Kind, pairs: bool = True) -> list[CaseReport]:
+    """Reports of one run with what explains them.
+
+    Of what explains a case, that is named which no other wrong case contradicts, rather one mistake than
+    two, rather what explains many cases than few.  A wrong case contradicts a mistake that makes a
+    difference there, and explains nothing of it, neither alone nor with another, or a part of what others
+    explain whole.
+
+    Parameters
+    ----------
+    reports : sequence of CaseReport
+        Of `grading.graded`.
+    kind : Kind
+        That of all of them.
+    pairs : bool
+        Whether to try two mistakes at once where one does not explain all.
+
+    Returns
+    -------
+    list of CaseReport
+        In their order; unchanged where no value differs.
+    """
+    wrong = [report for report in reports if any(grade.status == "differs" for grade in report.grades)]
+    tries = _Tries(kind, made)
+    twos = _pairs(wrong, tries) if pairs else []
+    texts = {report.vector.case.name: _texts(report, wrong, twos, tries) for report in wrong}
+    return [replace(report, diagnosis=texts.get(report.vector.case.name, ())) for report in reports]
+
+
+def _pairs(wrong: Sequence[CaseReport], tries: _Tries) -> list[Several]:
+    """Pairs that explain a case which no single mistake explains; a case searches where those known fail."""
+    found: list[Several] = []
+    failed = 0
+    for report in wrong:
+        if any(single.whole for single in tries.singles(report)) or failed == PAIRED_CASES:
+            continue
+        if not any(tries.whole(report, pair) for pair in found):
+            new = tries.pairs(report)
+            failed += not new
+            found += new
+    return found
+
+
+def _texts(
+    report: CaseReport, wrong: Sequence[CaseReport], twos: Sequence[Several], tries: _Tries
+) -> tuple[str, ...]:
+    """The explanations of the first rank as one text, then patterns if they leave something open."""
+    single = tries.singles(report)
+    candidates = [found for found in single if found.whole]
+    candidates += [found for pair in twos if (found := tries.whole(report, pair))]
+    ranks = [_rank(found, wrong, twos, tries) for found in candidates or single]
+    texts, settled = [], False
+    if ranks:
+        first = [found for found, rank in zip(candidates or single, ranks, strict=True) if rank == min(ranks)]
+        contradicted = min(ranks)[0]
+        settled = bool(candidates) and not contradicted
+        texts.append(_joined(first) + ("; other wrong cases contradict it" if contradicted else ""))
+    if not settled:
+        differ = [grade for grade in report.grades if grade.status == "differs"]
+        where = f"{differ[0].path} [{differ[0].equation}]"
         texts.append(
-            f"{'no' if not known else 'otherwise no'} known mistake; the first leaf that differs is {first}"
+            f"{'otherwise ' if texts else ''}no known mistake; the first leaf that differs is {where}"
         )
-        texts += [f"{grade.path}: {pattern}" for grade in wrong for pattern in patterns(report, grade)]
-    return replace(report, diagnosis=tuple(texts))
+        texts += [f"{grade.path}: {pattern}" for grade in differ for pattern in patterns(report, grade)]
+    return tuple(texts)
+
+
+def _rank(
+    found: Explanation, wrong: Sequence[CaseReport], twos: Sequence[Several], tries: _Tries
+) -> tuple[bool, int, int, int]:
+    """Contradicted or not, how many mistakes, leaves of a part, cases explained: the least is the best."""
+    explained = against = 0
+    wider = [pair for pair in twos if set(found.mistakes) < set(pair)]
+    for report in wrong:
+        tried = [tries.of(report, found.mistakes)]
+        tried += [tries.of(report, (mistake,)) for mistake in found.mistakes]
+        if any(isinstance(one, Explanation) and one.whole for one in tried):
+            explained += 1
+        elif all(one is None for one in tried) or any(tries.whole(report, pair) for pair in wider):
+            continue
+        elif any(isinstance(one, Explanation) for one in tried) and not tries.solved(report, twos):
+            explained += not found.whole
+        else:
+            against += 1
+    leaves = 0 if found.whole else len(found.leaves)
+    contradicted = against > (0 if found.whole else explained)  # what explains a part is not all there is
+    return contradicted, len(found.mistakes), -leaves, -explained
+
+
+def _joined(alike: Sequence[Explanation]) -> str:
+    """A handful of explanations, none of which is better than the others."""
+    said = [found.text for found in alike[:HANDFUL]]
+    more = len(alike) - len(said)
+    return "; or ".join(said) + (f"; or {more} others that give the same" if more else "")
 
 
 def explanations(
@@ -98,51 +229,54 @@ def explanations(
     Returns
     -------
     list of Explanation
-        Whole ones only, if there are any.
+        All whole ones, if there are any; else those with the most leaves.
     """
-    problem, make = report.vector.case.problem, make or made
-    single = [
-        found
-        for mistake in kind.mistakes
-        if (found := _tried(report, (mistake,), make(kind, problem, (mistake,))))
-    ]
+    tries = _Tries(kind, make or made)
+    single = tries.singles(report)
     if whole := [found for found in single if found.whole]:
         return whole
-    size = sum(array.size for array in problem.inputs.values())
-    twos = (
-        found
-        for pair in combinations(kind.mistakes if pairs and size <= PAIRED else (), 2)
-        if (found := _tried(report, pair, make(kind, problem, pair))) and found.whole
-    )
-    if (pair := next(twos, None)) is not None:
-        return [pair]
-    return sorted(single, key=lambda found: -len(found.leaves))[:1]
+    twos = [tries.whole(report, pair) for pair in tries.pairs(report)] if pairs else []
+    if twos:
+        return [found for found in twos if found]
+    most = max((len(found.leaves) for found in single), default=0)
+    return [found for found in single if len(found.leaves) == most]
 
 
-def _tried(report: CaseReport, mistakes: tuple[Mistake, ...], wrong: Leaves | None) -> Explanation | None:
+def _tried(report: CaseReport, mistakes: Several, wrong: Leaves | None) -> Explanation | bool | None:
+    """What mistakes explain, given what they give; see `_Tries`."""
     if wrong is None:
         return None
-    bad = {grade.path for grade in report.grades if grade.bad}
+    status = {grade.path: grade for grade in report.grades}
     explained: list[str] = []
-    left_over = False
+    left_over = spoils = changes = False
     for path, leaf in report.vector.expected.items():
-        if path not in report.found or path not in wrong:
+        if path not in report.found or path not in wrong or status[path].status == NOT_GRADED:
             continue
         found = np.asarray(report.found[path])
         if found.dtype.kind not in "fiubc":
             left_over = True
             continue
         single = found.dtype.kind in "fc" and found.dtype.itemsize < leaf.value.dtype.itemsize
-        near = max(ALIKE_SINGLE, leaf.tolerance_float32) if single else max(ALIKE, leaf.tolerance)
+        allowed = leaf.tolerance_float32 if single else leaf.tolerance
+        near = max(ALIKE_SINGLE if single else ALIKE, allowed)
         error = relative_error(found, wrong[path])
         alike = error <= (near if leaf.tolerance else 0)
-        if path in bad:  # a mistake that changes next to nothing explains nothing
+        changes = changes or not relative_error(wrong[path], leaf.value) <= allowed
+        if status[path].bad:  # a mistake that changes next to nothing explains nothing
             alike = alike and error <= relative_error(found, leaf.value) / 10
             explained += [path] if alike else []
             left_over = left_over or not alike
         elif not alike:
-            return None  # it would have spoiled what is right
-    return Explanation(mistakes, tuple(explained), not left_over) if explained else None
+            spoils = True  # what is right
+    if spoils or not explained or (left_over and not any(_tells(report, path) for path in explained)):
+        return False if changes else None
+    return Explanation(mistakes, tuple(explained), not left_over)
+
+
+def _tells(report: CaseReport, path: str) -> bool:
+    """Whether a leaf alone is evidence: real numbers, not all zero, that are no coarse mean or sum."""
+    coarse = not report.vector.expected[path].tolerance or COARSE & set(path.split("/"))
+    return not coarse and bool(np.any(report.found[path]))
 
 
 def made(kind: Kind, problem: Problem, mistakes: Sequence[Mistake]) -> Leaves | None:
@@ -175,71 +309,6 @@ def made(kind: Kind, problem: Problem, mistakes: Sequence[Mistake]) -> Leaves | 
         if mistake.spoils is not None:
             leaves = mistake.spoils(problem, dict(leaves))
     return leaves
-
-
-def patterns(report: CaseReport, grade: Grade) -> Iterator[str]:
-    """What a wrong leaf looks like, whatever it is.
-
-    Parameters
-    ----------
-    report : CaseReport
-        Of the case.
-    grade : Grade
-        Of the leaf; its values differ.
-
-    Yields
-    ------
-    str
-        In words.
-    """
-    truth = np.asarray(report.vector.expected[grade.path].value)
-    found = np.asarray(report.found[grade.path]).astype(truth.dtype)
-    single = np.asarray(report.found[grade.path]).dtype.itemsize < truth.dtype.itemsize
-    near = 1e-4 if single else 1e-7
-    if not found.any():
-        yield "all zero; nothing comes back here"
-        return
-    if truth.any() and found.dtype.kind != "c":
-        factor = float((found * truth).sum() / (truth * truth).sum())
-        named = _named_factor(report, factor)
-        if (
-            (truth.size > 1 or named)
-            and abs(factor - 1) > near
-            and relative_error(found, factor * truth) <= near * abs(factor)
-        ):
-            yield f"{factor:.6g} times what is expected{named}"
-            return
-    if truth.dtype.kind == "f" and not single and relative_error(found, truth) < 1e-5:
-        yield "right to single precision; somewhere on the way numbers are float32"
-        return
-    if truth.ndim and len(truth) > 2:
-        for text, mine, theirs in (
-            ("one step late", found[1:], truth[:-1]),
-            ("one step early", found[:-1], truth[1:]),
-            ("in reverse order", found, truth[::-1]),
-        ):
-            if relative_error(mine, theirs) <= near and theirs.any():
-                yield f"{text} along the first axis"
-                return
-        steps = [t for t in range(len(truth)) if relative_error(found[t], truth[t]) > near]
-        if len(steps) <= len(truth) // 2:
-            shown = ", ".join(str(t) for t in steps[:6]) + (", ..." if len(steps) > 6 else "")
-            yield f"right but for {len(steps)} of {len(truth)} entries along the first axis: {shown}"
-    if truth.ndim == 2 and truth.shape[0] == truth.shape[1] and relative_error(found.T, truth) <= near:
-        yield "transposed"
-
-
-def _named_factor(report: CaseReport, factor: float) -> str:
-    """Which length of the problem it is, if it is one."""
-    if abs(factor + 1) < 1e-6:
-        return ": the sign is wrong"
-    for path, array in report.vector.case.problem.inputs.items():
-        for axis, length in enumerate(np.shape(array)):
-            for text, value in ((f"{length}", length), (f"1/{length}", 1 / max(length, 1))):
-                if length > 1 and abs(factor / value - 1) < 1e-6:
-                    length_of = f"the length of axis {axis} of inputs/{path}"
-                    return f": {text}, {length_of} (a sum for a mean, or the reverse?)"
-    return ""
 
 
 def summary(reports: Sequence[CaseReport]) -> list[tuple[str, list[str]]]:

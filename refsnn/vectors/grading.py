@@ -2,6 +2,7 @@
 
 A leaf is right if max |found - expected| <= tolerance max |expected|, with the tolerance of the precision
 that the result is in; a leaf of zeros takes 1 for the maximum.  Spikes and other whole numbers must be equal.
+A case is right if every leaf was graded, and is right.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Grade:
 
 @dataclass(frozen=True)
 class CaseReport:
-    """Of one case.
+    """Of one case: right, wrong, absent, not graded, or graded in part.
 
     Attributes
     ----------
@@ -78,8 +79,18 @@ class CaseReport:
 
     @property
     def right(self) -> bool:
-        """Whether no leaf is bad, and one at least is right."""
-        return not any(grade.bad for grade in self.grades) and any(g.status == RIGHT for g in self.grades)
+        """Whether every leaf was graded, and is right."""
+        return all(grade.status == RIGHT for grade in self.grades)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a leaf is bad."""
+        return any(grade.bad for grade in self.grades)
+
+    @property
+    def not_graded(self) -> bool:
+        """Whether no leaf could be graded: a case for double precision, all of it in single."""
+        return all(grade.status == NOT_GRADED for grade in self.grades)
 
     @property
     def absent(self) -> bool:
@@ -124,14 +135,28 @@ def graded(vector: Vector, found: Mapping[str, np.ndarray]) -> CaseReport:
             "grade with its twin"
         )
     in_double_only = "float64-only" in vector.case.flags
+    counted = in_double_only and _in_single(vector, found)
     grades = tuple(
-        _grade(path, leaf, found.get(path), in_double_only) for path, leaf in vector.expected.items()
+        _grade(path, leaf, found.get(path), in_double_only, counted and not leaf.tolerance)
+        for path, leaf in vector.expected.items()
     )
     unknown = tuple(sorted(set(found) - set(vector.expected)))
     return CaseReport(vector, dict(found), grades, unknown)
 
 
-def _grade(path: str, leaf: Expected, found: np.ndarray | None, in_double_only: bool) -> Grade:
+def _in_single(vector: Vector, found: Mapping[str, np.ndarray]) -> bool:
+    """Whether all real and complex numbers came in single precision: spikes are of that precision then."""
+    real = [
+        np.asarray(found[path]) for path, leaf in vector.expected.items() if path in found and leaf.tolerance
+    ]
+    return bool(real) and all(array.dtype in (np.float32, np.complex64) for array in real)
+
+
+def _grade(
+    path: str, leaf: Expected, found: np.ndarray | None, in_double_only: bool, whole_in_single: bool
+) -> Grade:
+    """Of one leaf; `whole_in_single` for whole numbers that single precision has decided."""
+
     def bad(status: str, says: str) -> Grade:
         return Grade(path, leaf.equation, status, says=says)
 
@@ -150,7 +175,7 @@ def _grade(path: str, leaf: Expected, found: np.ndarray | None, in_double_only: 
             "not finite", f"{found[where]} at {where}, the first of {int((~np.isfinite(found)).sum())}"
         )
     single = found.dtype.kind in "fc" and found.dtype.itemsize < truth.dtype.itemsize
-    if single and in_double_only:
+    if in_double_only and (single or whole_in_single):
         return Grade(
             path, leaf.equation, NOT_GRADED, says="in single precision; the case is for double precision only"
         )
@@ -158,7 +183,8 @@ def _grade(path: str, leaf: Expected, found: np.ndarray | None, in_double_only: 
     error = relative_error(found, truth)
     if error <= tolerance:
         return Grade(path, leaf.equation, RIGHT, error, tolerance, single=single)
-    difference = np.abs(found.astype(truth.dtype) - truth)
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference = np.abs(found.astype(truth.dtype) - truth)
     where = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), truth.shape))
     allowed = tolerance * (float(np.abs(truth).max()) or 1.0)
     share = f"{int((difference > allowed).sum())} of {truth.size} entries"
@@ -207,13 +233,15 @@ def grade_all(
     Raises
     ------
     ValueError
-        If no case has such a name, or results are there for no case.
+        If a pattern names no case, or results are there for no case.
     """
+    for pattern in only:
+        if not any(fnmatch.fnmatch(vector.case.name, pattern) for vector in vectors):
+            raise ValueError(
+                f"--only: expected a pattern of case names, got {pattern!r}, which names none; "
+                "`refsnn vectors list KIND` shows them"
+            )
     chosen = [v for v in vectors if any(fnmatch.fnmatch(v.case.name, pattern) for pattern in only)]
-    if not chosen:
-        raise ValueError(
-            f"--only: expected a pattern of case names, got {only!r}; `refsnn vectors list` shows them"
-        )
     if not any(vector.case.name in results for vector in chosen):
         found = f"those of {', '.join(sorted(results)[:3])}" if results else "none"
         raise ValueError(

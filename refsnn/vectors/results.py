@@ -7,10 +7,12 @@ folder    vectors.json as `refsnn vectors export` wrote it; files CASE/results/P
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from tokenize import TokenError
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -21,6 +23,9 @@ from refsnn.vectors.format import FORMAT, LARGEST, Vector, check_format, opened
 
 ROOM = "results"
 INDEX = "vectors.json"
+DEEPEST = 50  # groups in groups
+
+Above = tuple[h5py.h5g.GroupID, ...]
 
 
 def read_results(path: str | os.PathLike[str], vectors: Sequence[Vector]) -> dict[str, Leaves]:
@@ -44,7 +49,7 @@ def read_results(path: str | os.PathLike[str], vectors: Sequence[Vector]) -> dic
     FileNotFoundError
         If there is no such file or folder.
     ValueError
-        If it is broken, of another version, or far larger than what was asked.
+        If it is broken, of another version, far larger than what was asked, or refers to other files.
     """
     path = Path(path)
     return _from_folder(path, vectors) if path.is_dir() else _from_hdf5(path, vectors)
@@ -54,25 +59,63 @@ def _from_hdf5(path: Path, vectors: Sequence[Vector]) -> dict[str, Leaves]:
     found: dict[str, Leaves] = {}
     with opened(path) as file:
         _check_kind(str(path), file.attrs.get("kind"), vectors)
-        asked, rooms = {vector.case.name for vector in vectors}, []
-        file.visit(lambda name: rooms.append(name) if name.endswith(f"/{ROOM}") else None)
-        for name in rooms:
-            case, group = name.removesuffix(f"/{ROOM}"), file[name]
-            if not isinstance(group, h5py.Group):
-                continue
-            leaves: Leaves = {}
-
-            def add(
-                leaf: str, entry: h5py.Group | h5py.Dataset, name: str = name, leaves: Leaves = leaves
-            ) -> None:
-                if isinstance(entry, h5py.Dataset):
-                    _check_size(f"{path}: {name}/{leaf}", entry.size * entry.dtype.itemsize)
-                    leaves[leaf] = entry[()] if _is_number(entry.dtype) else np.empty(0, entry.dtype)
-
-            if case in asked:
-                group.visititems(add)
-            found[case] = leaves
+        asked = {vector.case.name for vector in vectors}
+        for case, group in _rooms(f"{path}: ", "", file, ()):
+            label = f"{path}: {case}/{ROOM}/"
+            sets = _data_sets(label, "", group, ()) if case in asked else ()
+            found[case] = {leaf: _read(f"{label}{leaf}", entry) for leaf, entry in sets}
     return found
+
+
+def _rooms(label: str, case: str, group: h5py.Group, above: Above) -> Iterator[tuple[str, h5py.Group]]:
+    """Groups called results, by the names of their cases."""
+    for name, entry in _members(label, group, above):
+        if isinstance(entry, h5py.Group):
+            if case and name == ROOM:
+                yield case, entry
+            else:
+                path = f"{case}/{name}" if case else name
+                yield from _rooms(f"{label}{name}/", path, entry, (*above, group.id))
+
+
+def _data_sets(
+    label: str, prefix: str, group: h5py.Group, above: Above
+) -> Iterator[tuple[str, h5py.Dataset]]:
+    for name, entry in _members(label, group, above):
+        if isinstance(entry, h5py.Group):
+            yield from _data_sets(f"{label}{name}/", f"{prefix}{name}/", entry, (*above, group.id))
+        elif isinstance(entry, h5py.Dataset):
+            yield f"{prefix}{name}", entry
+
+
+def _members(label: str, group: h5py.Group, above: Above) -> Iterator[tuple[str, Any]]:
+    """What a group holds by its names: one thing may have several, `visititems` would give one of them."""
+    if group.id in above or len(above) > DEEPEST:
+        raise ValueError(
+            f"{label}: expected groups in groups, found one that holds itself; write the file again"
+        )
+    for name in group:
+        try:
+            link = group.get(name, getlink=True)
+        except TypeError:  # of a sort that h5py does not know
+            link = None
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(
+                f"{label}{name}: expected a group or a data set, found a soft or external link; write the "
+                "numbers themselves"
+            )
+        yield name, group[name]
+
+
+def _read(label: str, entry: h5py.Dataset) -> np.ndarray:
+    if entry.shape is None:
+        raise ValueError(f"{label}: expected an array, found a data set without a shape (null); leave it out")
+    if entry.is_virtual or entry.external:
+        raise ValueError(
+            f"{label}: expected numbers in this file, found a data set whose numbers are in another"
+        )
+    _check_size(label, entry.size * entry.dtype.itemsize)
+    return entry[()] if _is_number(entry.dtype) else np.empty(0, entry.dtype)
 
 
 def _is_number(dtype: np.dtype) -> bool:
@@ -91,14 +134,38 @@ def _from_folder(path: Path, vectors: Sequence[Vector]) -> dict[str, Leaves]:
         ) from None
     check_format(str(index), entry.get("format") if isinstance(entry, dict) else None)
     _check_kind(str(index), entry.get("kind"), vectors)
-    found: dict[str, Leaves] = {}
     asked = {vector.case.name for vector in vectors}
-    for room in sorted(path.rglob(ROOM)):
-        if room.is_dir():
-            case = room.parent.relative_to(path).as_posix()
-            files = sorted(room.rglob("*.npy")) if case in asked else ()
-            found[case] = {file.relative_to(room).with_suffix("").as_posix(): _load(file) for file in files}
-    return found
+    return {
+        case: dict(_files(room, "", ())) if case in asked else {}
+        for case, room in _room_folders(path, "", ())
+    }
+
+
+def _room_folders(folder: Path, case: str, above: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
+    """Folders called results, by the names of their cases; links to folders are followed."""
+    for entry in _entries(folder, above):
+        if entry.is_dir():
+            if case and entry.name == ROOM:
+                yield case, entry
+            else:
+                path = f"{case}/{entry.name}" if case else entry.name
+                yield from _room_folders(entry, path, (*above, folder.resolve()))
+
+
+def _files(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    for entry in _entries(folder, above):
+        if entry.suffix == ".npy":
+            yield f"{prefix}{entry.stem}", _load(entry)
+        elif entry.is_dir():
+            yield from _files(entry, f"{prefix}{entry.name}/", (*above, folder.resolve()))
+
+
+def _entries(folder: Path, above: tuple[Path, ...]) -> list[Path]:
+    if folder.resolve() in above:
+        raise ValueError(
+            f"{folder}: expected folders in folders, found a link to one that holds it; remove it"
+        )
+    return sorted(folder.iterdir())
 
 
 def _check_kind(label: str, kind: Any, vectors: Sequence[Vector]) -> None:
@@ -108,15 +175,30 @@ def _check_kind(label: str, kind: Any, vectors: Sequence[Vector]) -> None:
 
 
 def _load(path: Path) -> np.ndarray:
-    _check_size(str(path), path.stat().st_size)
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError(f"{path}: expected a regular file, found a folder, a link to nothing or a pipe")
+    size = path.stat().st_size
+    _check_size(str(path), size)
     try:
         with open(path, "rb") as stream:
-            array = np.load(stream, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+            _check_header(stream, size)
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+    except (ValueError, TypeError, SyntaxError, TokenError, EOFError, OSError, OverflowError) as error:
         raise ValueError(
             f"{path}: expected a whole .npy file, found it broken ({error}); write it again"
         ) from None
     return array if _is_number(array.dtype) else np.empty(0, array.dtype)
+
+
+def _check_header(stream: BinaryIO, size: int) -> None:
+    """Refuse a shape of more numbers than the file holds, before there is room made for them."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    declared, left = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    if not dtype.hasobject and (min(shape, default=0) < 0 or declared > left):
+        raise ValueError(f"the shape {shape} asks for {declared} bytes, it holds {left}")
+    stream.seek(0)
 
 
 def _check_size(label: str, size: int) -> None:

@@ -40,11 +40,13 @@ def wrongly(problem: Problem) -> Leaves:
     hard, attached = given["reset"] == "hard", not given["detach_reset"]
     made = {name.removeprefix("mistake.") for name in given if name.startswith("mistake.")}
     gain = 1 - leak if "gain" in made else 1.0
+    goal = 0.0 if "goes-to-0" in made else rest
     h, s, v = np.empty((3, *current.shape))
     potential, fired = start, np.zeros_like(start)
     for t, entering in enumerate(current):
         late = "late-reset" in made
-        h[t] = leak * (potential * (1 - fired) if late and hard else potential) + gain * entering
+        before = (1 - fired) * potential + fired * goal if late and hard else potential
+        h[t] = leak * before + gain * entering
         if hard and "no-rest" not in made:
             h[t] += (1 - leak) * rest
         if late and not hard:
@@ -54,7 +56,7 @@ def wrongly(problem: Problem) -> Leaves:
         if late or "no-reset" in made:
             v[t] = h[t]
         else:
-            v[t] = (1 - s[t]) * h[t] + s[t] * rest if hard else h[t] - threshold * s[t]
+            v[t] = (1 - s[t]) * h[t] + s[t] * goal if hard else h[t] - threshold * s[t]
         potential, fired = v[t], s[t]
     psi = _surrogate(given, (v if "psi-after-reset" in made else h) - threshold)
     through = psi if attached else np.zeros_like(psi)
@@ -114,6 +116,10 @@ def _option(name: str, values: dict[Any, Any]) -> Any:
 def _other_reset(problem: Problem) -> Problem:
     other = "soft" if problem.hyperparameters["reset"] == "hard" else "hard"
     return problem.changed(reset=other, reset_value=0.0)
+
+
+def _resets_elsewhere(given: dict[str, Any]) -> bool:
+    return bool(given["reset"] == "hard" and given["reset_value"] != 0)
 
 
 def _at_rest(problem: Problem) -> Problem | None:
@@ -176,6 +182,12 @@ MISTAKES = (
     Mistake("no-reset", "there is no reset", RESET, _switch("no-reset")),
     Mistake(
         "reset-to-0", "the hard reset goes to 0, not to reset_value", RESET, _constant("reset_value", 0.0)
+    ),
+    Mistake(
+        "forward-reset-to-0",
+        "the hard reset of the forward pass goes to 0, the leak and the slope know reset_value",
+        RESET,
+        _switch("goes-to-0", _resets_elsewhere),
     ),
     Mistake(
         "no-rest",
