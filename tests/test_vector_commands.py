@@ -188,9 +188,16 @@ def huge(path):
         case.create_dataset("inputs/huge", shape=(2**20, 2**20), dtype="f8", chunks=(1024, 1024))
 
 
+def without_shape(path):
+    with h5py.File(path, "r+") as file:
+        del file["random/soft-detached/inputs/current"]
+        file["random/soft-detached/inputs/current"] = h5py.Empty("f8")
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
+        (without_shape, "inputs/current: expected an array, found a data set without a shape"),
         (truncated, "expected a whole HDF5 file"),
         (empty, "expected a whole HDF5 file"),
         (text, "expected a whole HDF5 file"),

@@ -284,6 +284,11 @@ def _read_vector(label: str, group: h5py.Group) -> Vector:
     def count(name: str, entry: h5py.Group | h5py.Dataset) -> None:
         nonlocal size
         if isinstance(entry, h5py.Dataset):
+            if entry.shape is None:
+                raise ValueError(
+                    f"{group.file.filename}: {group.name}/{name}: expected an array, found a data set without a "
+                    "shape (null); fetch or make the file again"
+                )
             size += entry.size * entry.dtype.itemsize
 
     group.visititems(count)
