@@ -286,8 +286,8 @@ def _read_vector(label: str, group: h5py.Group) -> Vector:
         if isinstance(entry, h5py.Dataset):
             if entry.shape is None:
                 raise ValueError(
-                    f"{group.file.filename}: {group.name}/{name}: expected an array, found a data set without a "
-                    "shape (null); fetch or make the file again"
+                    f"{group.file.filename}: {group.name}/{name}: expected an array, found a data set "
+                    "without a shape (null); fetch or make the file again"
                 )
             size += entry.size * entry.dtype.itemsize
 
