@@ -96,7 +96,7 @@ def assert_gradients_match(
         Floating-point arrays (NumPy, torch, JAX, ...), nested as you like; f and df get the same kind.
     oracle : {"auto", "complex_step", "differences"}
         Where the truth comes from.  auto takes the complex step where f goes through complex numbers and
-        five-point differences confirm it, else these.
+        five-point differences confirm it, else these.  complex_step takes it where these do not contradict.
     relative : float, optional
         Allowed difference, relative to the largest entry of a leaf.  By default 1e-10 for the complex step,
         1e-6 for differences, 1e-4 for float32 gradients, 3e-3 where f is in float32 and not complex.
