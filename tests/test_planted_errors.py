@@ -15,7 +15,7 @@ from refsnn.kernels.compilation import KERNEL_ROOMS
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# a few claims a plant: each is a process of its own
+# a few claims a plant: each is a process of its own; one claim where kernels are compiled anew for it
 RATE = tuple(f"rate_backpropagation/{id}" for id in ("X3", "X8", "X12", "N6"))
 EQUILIBRIUM = tuple(f"equilibrium_propagation/{id}" for id in ("O1", "O2", "O3", "O4", "O6", "O7"))
 SUCCESSORS = tuple(
@@ -30,19 +30,19 @@ PLANTS = {
         "refsnn/equations/spiking.py",
         "    return one - threshold * spike_slope\n",
         "    return one\n",
-        RATE,
+        ("rate_backpropagation/X12",),
     ),
     "potential adjoint dropped": (
         "refsnn/equations/spiking.py",
         "    return spike_adjoint * spike_slope + potential_adjoint * reset_slope\n",
         "    return spike_adjoint * spike_slope\n",
-        RATE,
+        ("rate_backpropagation/N6",),
     ),
     "trace shifted by one step": (
         "refsnn/kernels/cpu/spiking.py",
         "slopes[j] += spike_slope * rho[j]",
         "slopes[j] += spike_slope * next_trace(one, rho[j], leak * slope_of_reset)",
-        RATE,
+        ("rate_backpropagation/N6",),
     ),
     "1/T forgotten": (
         "refsnn/algorithms/rate_backpropagation.py",
@@ -88,7 +88,7 @@ PLANTS = {
         "                h = charged_t[j]\n"
         "                spike = fire(h, threshold, one)\n"
         "                spike_slope = surrogate(h - threshold * spike - threshold, slope, height, one)\n",
-        RATE,
+        ("rate_backpropagation/N6",),
     ),
     "nudge with the wrong sign": (
         "refsnn/equations/relaxation.py",
@@ -148,7 +148,7 @@ PLANTS = {
         "refsnn/equations/recurrent.py",
         "cell_adjoint + hidden_adjoint * output_gate * tanh_slope_of(squashed, one)",
         "cell_adjoint",
-        CHECKPOINTED,
+        ("memory_efficient_bptt/O12",),
     ),
     "the start counted twice": (
         "refsnn/schedules/frames.py",

@@ -27,9 +27,9 @@ from refsnn.models.convergent_network import ConvergentNetwork
 from refsnn.models.convolution import POOLINGS, Convolution
 from refsnn.models.losses import LOSSES
 from refsnn.vectors.diagnosis import made
-from refsnn.vectors.kinds.equilibrium.images_by_hand import ImageCoupling
-from refsnn.vectors.kinds.equilibrium.kind import EQUILIBRIUM_NETWORK as KIND
-from refsnn.vectors.kinds.equilibrium.solve import network_of
+from refsnn.vectors.kinds.equilibrium_network.images_by_hand import ImageCoupling
+from refsnn.vectors.kinds.equilibrium_network.kind import EQUILIBRIUM_NETWORK as KIND
+from refsnn.vectors.kinds.equilibrium_network.solve import network_of
 from refsnn.vectors.making import relative_error, verify
 
 CASES = {case.name: case for case in KIND.cases(False)}

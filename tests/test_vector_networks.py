@@ -16,7 +16,10 @@ from refsnn.equations.surrogates import Surrogate
 from refsnn.models.builders.dense import dense_network
 from refsnn.network_files import build
 from refsnn.vectors.case import Problem
-from refsnn.vectors.kinds import KINDS, adaptive_network, deep_rewiring, spiking_network
+from refsnn.vectors.kinds import KINDS
+from refsnn.vectors.kinds.adaptive_network import kind as adaptive_network
+from refsnn.vectors.kinds.deep_rewiring import kind as deep_rewiring
+from refsnn.vectors.kinds.spiking_network import kind as spiking_network
 from refsnn.vectors.making import relative_error, vectors_of
 
 OWN = ("spiking_network", "adaptive_network", "deep_rewiring", "manifold_maps", "manifold_network")

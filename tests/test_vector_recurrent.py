@@ -14,9 +14,9 @@ from refsnn.schedules.online import OnlineSchedule
 from refsnn.schedules.policies import HiddenStates, InternalStates, Mixed
 from refsnn.vectors.case import Problem
 from refsnn.vectors.kinds import KINDS
-from refsnn.vectors.kinds.equilibrium.kind import EQUILIBRIUM_NETWORK
+from refsnn.vectors.kinds.equilibrium_network.kind import EQUILIBRIUM_NETWORK
 from refsnn.vectors.kinds.every_direction import derivatives
-from refsnn.vectors.kinds.recurrent_network import arguments_of
+from refsnn.vectors.kinds.recurrent_network.kind import arguments_of
 from refsnn.vectors.making import relative_error, verify
 
 OURS = ("recurrent_network", "checkpoint_schedules", "attentive_network", "equilibrium_network")

@@ -1,0 +1,1 @@
+"""Networks of adaptive spiking neurons: BPTT and e-prop."""

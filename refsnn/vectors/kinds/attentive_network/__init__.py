@@ -1,0 +1,1 @@
+"""Recurrent networks that are reminded of their past."""

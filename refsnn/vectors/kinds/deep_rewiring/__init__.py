@@ -1,0 +1,1 @@
+"""Updates of sparse weights with signs."""

@@ -1,0 +1,1 @@
+"""Maps of spaces of constant curvature."""

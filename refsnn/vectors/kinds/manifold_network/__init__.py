@@ -1,0 +1,1 @@
+"""Spiking networks on graphs whose nodes move on a manifold."""

@@ -1,0 +1,1 @@
+"""Tanh, LSTM and GRU layers under BPTT."""

@@ -1,0 +1,1 @@
+"""Networks of spiking neurons under every algorithm that trains them."""

@@ -1,0 +1,1 @@
+"""One layer of leaky integrate-and-fire neurons."""
