@@ -78,7 +78,8 @@ def test_memory_does_not_grow_with_the_length():
             tracemalloc.stop()
 
     peak(HiddenStates(), 10, 2)
-    short, long = peak(HiddenStates(), 10**4, 50), peak(HiddenStates(), 10**6, 50)
+    # the least of three: what another thread of the process allocates meanwhile is traced too
+    short, long = (min(peak(HiddenStates(), steps, 50) for _ in range(3)) for steps in (10**4, 10**6))
     assert long < 1.1 * short
     # control: a stack with a frame for each step is seen
     assert peak(StoreHidden(), 10**5, 10**5) > 5 * short
