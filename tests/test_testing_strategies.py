@@ -79,8 +79,19 @@ def test_plain_random_floats_are_dead_and_these_are_not():
 
     silent = np.mean([rate == 0 for rate in examples(naive(), 100)])
     assert silent > 0.2
-    kinds = ("typical", "carried state")
-    assert not any(case.spikes.mean() in (0, 1) for case in examples(drawn.layers(kinds=kinds), 1000))
+    narrow = drawn.spiking_neurons(surrogate=drawn.surrogates(kinds=["triangle", "boxcar"]))
+    for neurons in (None, narrow):
+        cases = examples(drawn.layers(kinds=("typical", "carried state"), neurons=neurons), 500)
+        assert not any(case.spikes.mean() in (0, 1) for case in cases)
+        assert all(psi_of(case).any() for case in cases)
+
+
+def psi_of(case):
+    charged, _ = potentials(case.neuron, case.current, case.potential)
+    surrogate = case.neuron.surrogate
+    return SURROGATES[surrogate.shape](
+        charged - case.neuron.threshold, surrogate.slope, surrogate.height, 1.0
+    )
 
 
 @pytest.mark.parametrize("arguments", [{"rate": 0.0}, {"rate": 1.5}, {"margin": -1}, {"dtype": int}])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from refsnn import checks
 from refsnn.equations.spiking import SpikingNeuron
+from refsnn.equations.surrogates import SURROGATES
 from refsnn.testing.drives import currents_at_rate, potentials
 from refsnn.testing.strategies.parts import seeds, shapes, spiking_neurons
 
@@ -28,6 +29,9 @@ AWKWARD = (
     "carried state",
     "zero upstream",
 )
+
+
+_ALIVE = 1e-3  # the largest psi of a typical case, over its height
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,8 @@ def layer_case(
     shape : tuple of int
         (T, B, N).
     kind : str
-        "typical", or one of `AWKWARD`.
+        "typical", or one of `AWKWARD`.  In a typical case some neurons fire and some do not, and psi is not 0
+        everywhere (unless it is too narrow for that).
     neuron : SpikingNeuron, optional
         The layer.  For "exact threshold" and "residual above threshold" leak and threshold become dyadic, and
         the second resets softly.
@@ -164,11 +169,27 @@ def layer_case(
     elif kind in ("silent", "saturated", "strongly negative"):
         current = _one_sided(rng, neuron, shape, kind)
     else:
-        rate = float(rng.uniform(0.15, 0.6))
-        current = currents_at_rate(rng, neuron, shape, rate=rate, potential=potential, dtype=dtype)
+        current = _live(rng, neuron, shape, potential)
     if kind == "zero upstream":
         upstream = np.zeros(shape, dtype)
     return LayerCase(seed, kind, neuron, current.astype(dtype), potential, upstream, last)
+
+
+def _live(
+    rng: np.random.Generator, neuron: SpikingNeuron, shape: tuple[int, ...], potential: np.ndarray
+) -> np.ndarray:
+    """Currents at a rate, drawn again where psi is 0 at every potential: it may end near the threshold."""
+    psi, constants = (
+        SURROGATES[neuron.surrogate.shape],
+        (neuron.surrogate.slope, neuron.surrogate.height, 1.0),
+    )
+    for _ in range(20):
+        rate = float(rng.uniform(0.15, 0.6))
+        current = currents_at_rate(rng, neuron, shape, rate=rate, potential=potential, dtype=potential.dtype)
+        charged = potentials(neuron, current, potential)[0]
+        if psi(charged - neuron.threshold, *constants).max() > _ALIVE * neuron.surrogate.height:
+            break
+    return current
 
 
 def _dyadic(
