@@ -397,5 +397,6 @@ def refuse_uncertain(probe: Probe, value: np.ndarray, error: float, relative: fl
             f"{probe.leaf!r}: differences are uncertain by {error / size:.1e} of the largest entry, too much "
             f"to judge {relative:.0e}: a kink (relu at 0, a tie of a maximum), a jump (a spike?), noise or "
             "single precision inside f.  Move the arguments away from it, pass step= or a larger relative=, "
-            "write f for complex numbers, or for spikes take assert_surrogate_gradients_match"
+            "write f for complex numbers, or for spikes take assert_surrogate_gradients_match (with oracle="
+            "'complex_step' where only the size of its numbers is too much for differences)"
         )

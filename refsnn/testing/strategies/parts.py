@@ -41,7 +41,7 @@ def dtypes(both: bool = True) -> st.SearchStrategy[np.dtype]:
 @st.composite
 def shapes(
     draw: st.DrawFn,
-    steps: tuple[int, int] = (1, 12),
+    steps: tuple[int, int] = (1, 8),
     batch: tuple[int, int] = (1, 3),
     widths: tuple[int, int] = (1, 5),
 ) -> tuple[int, int, int]:
