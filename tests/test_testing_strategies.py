@@ -86,6 +86,16 @@ def test_plain_random_floats_are_dead_and_these_are_not():
         assert all(psi_of(case).any() for case in cases)
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.95])
+@pytest.mark.parametrize("shape", [(2, 1), (1, 3), (3, 1)])
+def test_of_a_few_numbers_some_fire_and_some_do_not(shape, rate):
+    """As many as the rate asks for would be none, or all."""
+    neuron = SpikingNeuron(leak=0.9, reset="hard")
+    for seed in range(100):
+        current = currents_at_rate(np.random.default_rng(seed), neuron, shape, rate=rate)
+        assert 0 < potentials(neuron, current)[1].mean() < 1, seed
+
+
 def psi_of(case):
     charged, _ = potentials(case.neuron, case.current, case.potential)
     surrogate = case.neuron.surrogate

@@ -161,7 +161,7 @@ def truth_of(
 
     Raises
     ------
-    GradientMismatch
+    VacuousCheck
         If the function gives something else when it is called again.
     ValueError
         If `dead` names what is no argument.
